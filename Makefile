@@ -1,0 +1,75 @@
+# Everything a person or CI does with the project. Needs Python >= 3.11 and make; `make` alone lists the targets.
+
+PYTHONS = python3.11 python3 python3.12 python3.13 python3.14
+PYTHON ?= $(firstword $(foreach python,$(PYTHONS),$(if $(shell $(python) -c $(NEW_ENOUGH) 2>/dev/null),$(python))))
+NEW_ENOUGH = 'import sys; sys.version_info >= (3, 11) and print("yes")'
+PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-input
+UV_VERSION = 0.13.9
+PIN = .venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+      --custom-compile-command "make pins" $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench pins clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+
+setup: .venv/.ready .venv-openai1/.ready ## Install what is pinned: .venv, and .venv-openai1 for the old OpenAI SDK.
+	@:
+
+run: setup ## Start the gateway: against 302.AI if AI302_API_KEY is set, else the demo.
+	@if [ -n "$$AI302_API_KEY" ]; then exec .venv/bin/gateway302 serve --fresh-key; else exec .venv/bin/gateway302 demo; fi
+
+lint: .venv/.ready ## Check format, style, types and the laws of the rooms.
+	.venv/bin/ruff format --check --quiet
+	.venv/bin/ruff check --quiet
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+test: setup lint ## Lint, and run every test.
+	.venv/bin/coverage run -m pytest
+	.venv/bin/coverage report
+
+bench: setup ## Measure the gateway.
+	.venv/bin/python -m bench
+
+pins: .venv-pins/.ready ## Resolve the requirements anew; UPGRADE=1 takes newer releases too.
+	$(PIN) --output-file deploy/requirements.txt pyproject.toml
+	$(PIN) --output-file deploy/requirements-build.txt --group build
+	$(PIN) --output-file tests/requirements.txt --constraint deploy/requirements.txt --group dev pyproject.toml
+	$(PIN) --output-file tests/requirements-openai1.txt --group openai1
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv .venv-openai1 .venv-pins .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	find gateway tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: .venv/.pinned pyproject.toml gateway/__init__.py
+	@.venv/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.pinned: tests/requirements.txt
+	$(call make-venv,.venv)
+	@.venv/bin/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements.txt
+	@touch $@
+
+.venv-openai1/.ready: tests/requirements-openai1.txt
+	$(call make-venv,.venv-openai1)
+	@.venv-openai1/bin/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements-openai1.txt
+	@touch $@
+
+.venv-pins/.ready: Makefile
+	$(call make-venv,.venv-pins)
+	@.venv-pins/bin/python $(PIP_INSTALL) uv==$(UV_VERSION)
+	@touch $@
+
+# Anew each time, so that what the pins no longer name is gone.
+define make-venv
+	@[ -n "$(PYTHON)" ] || { echo "make: Python 3.11 or newer is needed, and none of these is it: $(PYTHONS)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make: $(PYTHON) cannot make virtual environments, for it lacks ensurepip." >&2; \
+	    echo "make: On Debian and Ubuntu, apt install python3-venv brings it." >&2; exit 1; }
+	@echo "Installing $< into $(1) ..."
+	@$(PYTHON) -m venv --clear $(1)
+endef
