@@ -1,0 +1,145 @@
+"""ImageRequest × Catalogue → Plan: the bodies that go to 302, their fingerprints, and what had to change.
+
+This is the only place that writes an upstream payload. It never touches the request: a retry may translate it again.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import orjson
+
+from gateway.core.catalogue import MICRO, Catalogue, Model, forwarded
+from gateway.core.coerce import Adjustment, Policy, coerce
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.request import ImageRequest, plain
+
+# Raise it whenever the same body would mean another picture or a stored entry another thing: old entries then are
+# misses.
+SCHEMA: Final = b"1"
+
+ImageFormat = Literal["url", "b64_json", "both"]
+UnknownModels = Literal["refuse", "forward"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One call to 302: its body, byte for byte, and the fingerprint under which its picture is kept."""
+
+    body: bytes
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request becomes. `price` is in micro-USD, for all payloads together."""
+
+    model: Model
+    payloads: tuple[Payload, ...]
+    adjustments: tuple[Adjustment, ...]
+    price: int
+    known: bool
+    """Whether the model is in the catalogue; a forwarded id is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings translation depends on."""
+
+    response_format: ImageFormat = "url"
+    unknown_models: UnknownModels = "refuse"
+
+
+def translate(request: ImageRequest, catalogue: Catalogue, policy: Policy, scope: str, rules: Rules) -> Plan:
+    """Work out what a request becomes; nothing is sent.
+
+    `scope` parts the cache: two requests of different scope never share a picture.
+
+    Raises:
+        GatewayError: `model_not_found`, `image_required`, `invalid_value`.
+    """
+    model, renamed, known = _choose(request, catalogue, rules)
+    geometry = coerce(model.shape, request.geometry, policy, model.id)
+    fields: dict[str, str | int] = {"model": model.id, "prompt": request.prompt, **geometry.fields}
+    for name in ("image", "mask_image", "negative_prompt", "output_format", "seed"):
+        value = getattr(request, name)
+        if value is not None:
+            fields[name] = value
+    try:
+        body = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError as exc:
+        raise GatewayError(Kind.INVALID_JSON, "The body has text that is no valid Unicode.") from exc
+    payloads = tuple(Payload(body, digest) for digest in fingerprints(body, scope, request.n))
+    adjustments = (*renamed, *geometry.adjustments, *request.dropped)
+    return Plan(model, payloads, adjustments, model.price * request.n, known)
+
+
+def fingerprints(body: bytes, scope: str, n: int) -> list[str]:
+    """SHA-256 of schema, scope, body and slot, for slots 0 to n-1; each part carries its length."""
+    whole = hashlib.sha256()
+    for part in (SCHEMA, scope.encode(), body):
+        whole.update(b"%d:" % len(part))
+        whole.update(part)
+    digests = []
+    for slot in range(n):
+        digest = whole.copy()
+        digest.update(b"%d" % slot)
+        digests.append(digest.hexdigest())
+    return digests
+
+
+def image_format(request: ImageRequest, rules: Rules) -> ImageFormat:
+    """Which field answers: the one asked for, else what OpenAI gives for the id that was named."""
+    if request.response_format:
+        return request.response_format
+    return "b64_json" if is_gpt_image(request.model) else rules.response_format
+
+
+def is_gpt_image(model: str | None) -> bool:
+    """Whether an id is of OpenAI's newer family, which always answers in base64 and with `usage`."""
+    return model is not None and model.lower().replace("_", "-").startswith(("gpt-image", "chatgpt-image"))
+
+
+def describe(plan: Plan, cached: list[bool]) -> dict[str, object]:
+    """The plan as `POST /v1/images/plan` tells it; prices in USD."""
+    return {
+        "object": "image.plan",
+        "model": plan.model.id,
+        "payloads": [orjson.Fragment(payload.body) for payload in plan.payloads],
+        "adjustments": [str(adjustment) for adjustment in plan.adjustments],
+        "fingerprints": [payload.fingerprint for payload in plan.payloads],
+        "price": plan.price / MICRO,
+        "price_per_image": plan.model.price / MICRO,
+        "cached": cached,
+    }
+
+
+def _choose(request: ImageRequest, catalogue: Catalogue, rules: Rules) -> tuple[Model, tuple[Adjustment, ...], bool]:
+    adjustments: tuple[Adjustment, ...] = ()
+    if request.model is None:
+        model = catalogue.default
+    else:
+        found = catalogue.resolve(request.model, with_image=request.image is not None)
+        if found is None:
+            if rules.unknown_models == "refuse":
+                message = f"The model {plain(request.model)!r} does not exist; GET /v1/models lists those that do."
+                raise GatewayError(Kind.MODEL_NOT_FOUND, message, param="model")
+            return forwarded(request.model), (), False
+        model = found.model
+        if found.substituted:
+            adjustments = (Adjustment("model", plain(request.model), model.id),)
+    if request.image is not None and model.image == "none":
+        model, adjustments = _taking_image(request, model, catalogue)
+    elif request.image is None and model.image == "required":
+        message = f"{model.id} draws from a picture: give image, as a URL, a data URI or base64."
+        raise GatewayError(Kind.IMAGE_REQUIRED, message, param="image")
+    return model, adjustments, True
+
+
+def _taking_image(request: ImageRequest, model: Model, catalogue: Catalogue) -> tuple[Model, tuple[Adjustment, ...]]:
+    sibling = catalogue.sibling(model)
+    if sibling is None or sibling.image == "none":
+        message = f"{model.id} takes no image. These do: {', '.join(catalogue.taking_images())}."
+        raise GatewayError(Kind.INVALID_VALUE, message, param="image")
+    asked = model.id if request.model is None else plain(request.model)
+    return sibling, (Adjustment("model", asked, sibling.id),)
