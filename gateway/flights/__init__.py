@@ -1,0 +1,5 @@
+"""The paid call's life: it belongs to the engine, not to the client that began it."""
+
+from gateway.flights.flights import Flights
+
+__all__ = ["Flights"]

@@ -1,0 +1,94 @@
+"""Identical calls in flight share one; whoever hangs up, the call goes on and its picture is kept.
+
+This is the form within one process. What a flight does is handed in as a coroutine; nothing here knows 302, Redis
+or HTTP.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from gateway.core.errors import GatewayError, internal_error
+from gateway.ports import Observer
+
+T = TypeVar("T")
+
+# How long a landed flight can still be joined, in seconds. A request that looked into the cache just before the
+# picture was kept comes here just after: without this it would pay again. Longer than any look-up can take.
+LINGER: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Landed(Generic[T]):
+    """How a flight ended, and whether this waiter began it or joined it."""
+
+    value: T
+    joined: bool
+
+
+class Flights(Generic[T]):
+    """The calls in flight of this process."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer: Final = observer
+        self._live: Final[dict[str, asyncio.Task[T | GatewayError]]] = {}
+        self._tasks: Final[set[asyncio.Task[T | GatewayError]]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def join(self, key: str | None, begin: Callable[[], Awaitable[T]]) -> Landed[T]:
+        """Wait for the flight of this key, beginning it where there is none; without a key the flight is nobody else's.
+
+        Raises:
+            GatewayError: the flight's failure, the same for all who wait.
+        """
+        flight = self._live.get(key) if key is not None else None
+        joined = flight is not None
+        if flight is None:
+            flight = self._begin(key, begin)
+        result = await asyncio.shield(flight)
+        if isinstance(result, GatewayError):
+            raise result.copy()
+        return Landed(result, joined)
+
+    async def drain(self) -> None:
+        """Wait until every flight has landed; each is bounded by the upstream's deadline."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _begin(self, key: str | None, begin: Callable[[], Awaitable[T]]) -> asyncio.Task[T | GatewayError]:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._fly(begin))
+        self._tasks.add(task)
+        self._observer.flights(1)
+        if key is not None:
+            self._live[key] = task
+        task.add_done_callback(lambda done: self._landed(key, done))
+        return task
+
+    async def _fly(self, begin: Callable[[], Awaitable[T]]) -> T | GatewayError:
+        # A flight never raises: its failure is a value, for none, one or many may be there to hear it.
+        try:
+            return await begin()
+        except GatewayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waiters must be told and the fault be logged
+            self._observer.fault("flight", error)
+            return internal_error()
+
+    def _landed(self, key: str | None, task: asyncio.Task[T | GatewayError]) -> None:
+        self._tasks.discard(task)
+        self._observer.flights(-1)
+        if key is None:
+            return
+        result = None if task.cancelled() else task.result()
+        if task.cancelled() or (isinstance(result, GatewayError) and not result.kind.row.outcome_unknown):
+            self._forget(key, task)
+        else:
+            asyncio.get_running_loop().call_later(LINGER, self._forget, key, task)
+
+    def _forget(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
+        if self._live.get(key) is task:
+            del self._live[key]

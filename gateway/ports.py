@@ -1,0 +1,92 @@
+"""What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.core.catalogue import Model
+from gateway.core.entry import Entry
+from gateway.core.errors import GatewayError
+from gateway.core.keys import Caller
+from gateway.core.outcome import Outcome
+
+
+class StoreUnavailableError(Exception):
+    """Redis did not answer in time, or is known to be away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture that 302 made: its URL, and 302's id of the call where it told one."""
+
+    url: str
+    request_id: str = ""
+
+
+class Clock(Protocol):
+    """The time, so that tests own it."""
+
+    def now(self) -> float:
+        """Seconds of wall clock since 1970."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+
+
+class Store(Protocol):
+    """Redis, one command at a time."""
+
+    async def execute(self, *command: str | bytes | float) -> object:
+        """Run a command; raises `StoreUnavailableError`, and never waits longer than its deadline."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last word from it was an answer."""
+
+
+class Cache(Protocol):
+    """Pictures by fingerprint. None of its methods raises: what goes wrong is a miss."""
+
+    async def recall(self, fingerprint: str, caller: Caller) -> Entry | GatewayError | None:
+        """The kept picture, the unknown outcome this key must be told again, or None; one round trip."""
+
+    async def keep(self, fingerprint: str, url: str) -> bool:
+        """Keep a picture; whether it was stored."""
+
+    async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
+        """Remember an unknown outcome for this key."""
+
+
+class Upstream(Protocol):
+    """302.AI."""
+
+    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
+        """Have one picture drawn; raises `GatewayError`. It is never sent a second time."""
+
+
+class Downloader(Protocol):
+    """The guarded fetcher of image bytes."""
+
+    async def fetch(self, url: str, deadline: float) -> bytes:
+        """Fetch a picture's bytes before the deadline (monotonic seconds); raises `GatewayError`."""
+
+
+class Observer(Protocol):
+    """Metrics and log; nothing it does may fail a request."""
+
+    def request(self, outcome: Outcome) -> None:
+        """A request is over."""
+
+    def upstream(self, model: str, code: str, seconds: float) -> None:
+        """A call to 302 is over."""
+
+    def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
+        """A call was paid for by this caller."""
+
+    def flights(self, change: int) -> None:
+        """A flight began (+1) or landed (-1)."""
+
+    def dependency_error(self, dependency: str) -> None:
+        """Something we lean on failed us."""
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """A fault of ours, outside of any request."""
