@@ -1,0 +1,1 @@
+"""One outside thing a module; no adapter knows another, `gateway.app` wires them."""

@@ -1,0 +1,126 @@
+"""The log: one JSON line a request, on standard output, written by a thread of its own.
+
+The event loop only appends to a list. A reader of the log that stalls costs lines, which are counted, and never a
+request.
+"""
+
+import logging
+import os
+import threading
+import traceback
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from gateway.core.catalogue import MICRO
+from gateway.core.outcome import Outcome
+from gateway.ports import Clock
+
+_FLUSH_EVERY: Final = 0.2
+_MOST_WAITING: Final = 20_000
+_SERVER_ERROR: Final = 500
+
+
+class LineLog:
+    """Writes JSON lines to a file descriptor; `close` flushes."""
+
+    def __init__(self, descriptor: int, clock: Clock) -> None:
+        self._descriptor: Final = descriptor
+        self._clock: Final = clock
+        self._waiting: list[bytes] = []
+        self._dropped = 0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def request(self, outcome: Outcome) -> None:
+        """Write a request's line."""
+        line: dict[str, Any] = {
+            "request_id": outcome.request_id,
+            "method": outcome.method,
+            "endpoint": outcome.endpoint,
+            "status": outcome.status,
+            "code": outcome.code,
+            "ms": round(outcome.seconds * 1000, 2),
+        }
+        if outcome.key:
+            line |= {"team": outcome.team, "key": outcome.key}
+        if outcome.model:
+            line |= {
+                "model": outcome.model,
+                "prompt_length": outcome.prompt_length,
+                "prompt_sha256": outcome.prompt_digest,
+            }
+        if outcome.cache:
+            line |= {"cache": outcome.cache_word, "images": len(outcome.cache), "price_usd": outcome.price / MICRO}
+        if outcome.adjusted_fields:
+            line["adjusted"] = outcome.adjusted_fields
+        if outcome.upstream_request_ids:
+            line["upstream_request_ids"] = outcome.upstream_request_ids
+        if outcome.error:
+            line["error"] = outcome.error
+        self.write("error" if outcome.status >= _SERVER_ERROR else "info", "request", line)
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Write down a fault of ours that no request's line can carry."""
+        self.write("error", "fault", {"where": where, "error": describe(error)})
+
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """Append a line; dropped when too many wait."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._dropped += 1
+            return
+        moment = datetime.fromtimestamp(self._clock.now(), UTC)
+        self._waiting.append(orjson.dumps({"ts": moment, "level": level, "event": event, **fields}, default=str))
+
+    def close(self) -> None:
+        """Write what waits and stop the thread; a stalled reader gets two seconds."""
+        self._closing.set()
+        self._thread.join(timeout=2)
+
+    def _work(self) -> None:
+        while True:
+            last = self._closing.wait(_FLUSH_EVERY)
+            self._flush()
+            if last:
+                return
+
+    def _flush(self) -> None:
+        lines, self._waiting = self._waiting, []
+        if not lines:
+            return
+        if self._dropped:
+            lines.append(orjson.dumps({"level": "warning", "event": "log", "dropped_lines": self._dropped}))
+            self._dropped = 0
+        data = memoryview(b"\n".join(lines) + b"\n")
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except OSError:
+            # Nobody reads the log any more (a closed pipe): the requests go on.
+            return
+
+
+class Bridge(logging.Handler):
+    """Brings what libraries log (uvicorn, asyncio) into the same stream, as lines of the same form."""
+
+    def __init__(self, lines: LineLog) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage()}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["error"] = describe(record.exc_info[1])
+        self._lines.write(record.levelname.lower(), "log", fields)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as its type and the lines of our code it came through: never its text, which may quote a prompt."""
+    frames = traceback.extract_tb(error.__traceback__)[-12:]
+    return {
+        "type": type(error).__name__,
+        "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }

@@ -1,0 +1,125 @@
+"""Every Prometheus collector of the gateway, and the scrape.
+
+Labels come from closed sets only: ids of the catalogue, names of keys, codes of errors. Children are looked up once
+and kept, for `labels()` costs more than counting.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from gateway.core.catalogue import MICRO
+from gateway.core.keys import Caller
+from gateway.core.outcome import CacheState, Outcome
+
+# What prometheus_client reads when it is imported, so it must be set before a worker starts.
+MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
+
+_C = TypeVar("_C", bound=MetricWrapperBase)
+
+
+class Metrics:
+    """The collectors, on a registry that is handed in."""
+
+    def __init__(self, registry: CollectorRegistry, workers_dir: Path | None = None) -> None:
+        """`workers_dir` is where prometheus_client keeps the numbers of all workers, when there are several."""
+        self._registry: Final = registry
+        self._workers_dir: Final = workers_dir
+
+        def counter(name: str, help_: str, *labels: str) -> Counter:
+            return Counter(f"gateway_{name}", help_, labels, registry=registry)
+
+        def histogram(name: str, help_: str, *labels: str) -> Histogram:
+            return Histogram(f"gateway_{name}", help_, labels, registry=registry, buckets=_SECONDS)
+
+        requests = counter("requests", "Requests answered.", "endpoint", "model", "team", "code")
+        seconds = histogram("request_seconds", "From the request's head to the answer's end.", "endpoint", "cache")
+        images = counter("images", "Pictures answered.", "model", "team", "cache")
+        adjustments = counter("adjustments", "Values that were changed for a model.", "model", "field")
+        upstream = counter("upstream_requests", "Calls to 302.AI.", "model", "outcome")
+        upstream_seconds = histogram("upstream_seconds", "What a call to 302.AI took.", "model")
+        cost = counter("cost_usd", "What was paid to 302.AI, by its price table.", "model", "team")
+        saved = counter("saved_usd", "What cache and joining spared.", "model", "team")
+        dependencies = counter("dependency_errors", "Failures of what the gateway leans on.", "dependency")
+        self._requests = _children(requests)
+        self._seconds = _children(seconds)
+        self._images = _children(images)
+        self._adjustments = _children(adjustments)
+        self._upstream = _children(upstream)
+        self._upstream_seconds = _children(upstream_seconds)
+        self._cost = _children(cost)
+        self._saved = _children(saved)
+        self._dependencies = _children(dependencies)
+        self._joined = counter("flights_joined", "Pictures that came from a call somebody else had begun.")
+        self._flights = Gauge(
+            "gateway_flights_in_progress",
+            "Calls to 302.AI that are under way.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def request(self, outcome: Outcome) -> None:
+        """Count a request that is over."""
+        self._requests(outcome.endpoint, outcome.model, outcome.team, outcome.code).inc()
+        self._seconds(outcome.endpoint, outcome.cache_word).observe(outcome.seconds)
+        for field in outcome.adjusted_fields:
+            self._adjustments(outcome.model, field).inc()
+        for state in outcome.cache:
+            self._images(outcome.model, outcome.team, state.word).inc()
+            if state is CacheState.JOINED:
+                self._joined.inc()
+            if state <= CacheState.JOINED:
+                self._saved(outcome.model, outcome.team).inc(outcome.price / MICRO)
+
+    def upstream(self, model: str, code: str, seconds: float) -> None:
+        """Count a call to 302 that is over."""
+        self._upstream(model, code).inc()
+        self._upstream_seconds(model).observe(seconds)
+
+    def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
+        """Count what was paid."""
+        self._cost(model, caller.team).inc(micro_usd / MICRO)
+
+    def flights(self, change: int) -> None:
+        """Count calls under way."""
+        self._flights.inc(change)
+
+    def dependency_error(self, dependency: str) -> None:
+        """Count a failure of something we lean on."""
+        self._dependencies(dependency).inc()
+
+    def scrape(self) -> bytes:
+        """Write the text format, of all workers together where there are several.
+
+        Slow with many series: call it off the event loop.
+        """
+        if self._workers_dir is None:
+            return generate_latest(self._registry)
+        forget_dead_workers(self._workers_dir)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._workers_dir))  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        return generate_latest(registry)
+
+
+def forget_dead_workers(directory: Path) -> None:
+    """Remove the gauges of workers that are gone: what was under way there is not. Their counters stay."""
+    for path in directory.glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            path.unlink(missing_ok=True)
+
+
+def _children(metric: _C) -> Callable[..., _C]:
+    """Keep the child of each tuple of label values."""
+
+    @cache
+    def child(*values: str) -> _C:
+        return metric.labels(*values)
+
+    return child

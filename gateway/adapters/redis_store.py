@@ -1,0 +1,170 @@
+"""Redis or Valkey through redis-py: batched, bounded in time, and given up on quickly.
+
+Commands of one turn of the event loop travel as one pipeline, over connections that redis-py keeps. redis-py's own
+retries are off: by default it tries ten times, so that one frozen server holds a request for a minute, and a lost
+reply runs a command twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.ports import StoreUnavailableError
+
+TIMEOUT: Final = 0.1
+_CONNECTIONS: Final = 16
+# Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
+_IN_FLIGHT: Final = 2
+_PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
+
+Command = tuple[str | bytes | float, ...]
+Client = Redis | RedisCluster
+
+
+def connect(url: str) -> Client:
+    """Make a client; nothing is sent yet.
+
+    `url` is `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`.
+
+    Raises:
+        ValueError: for any other URL, without repeating its password.
+    """
+    options: dict[str, Any] = {"socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0), "protocol": 2}
+    scheme = urlsplit(url).scheme
+    if scheme in {"redis", "rediss", "unix"}:
+        pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=TIMEOUT, **options)
+        return Redis.from_pool(pool)
+    if scheme == "redis+cluster":
+        options.pop("retry")
+        return RedisCluster.from_url(url.replace("redis+cluster://", "redis://", 1), **options)
+    if scheme == "redis+sentinel":
+        return _sentinel(url, options)
+    message = f"{scheme or 'no'}:// is none of redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"
+    raise ValueError(message)
+
+
+def _sentinel(url: str, options: dict[str, Any]) -> Client:
+    parts = urlsplit(url)
+    service = parts.path.strip("/")
+    hosts = parts.netloc.rpartition("@")[2]
+    pairs = [host.rpartition(":") for host in hosts.split(",")]
+    if not service or not all(host and port.isdigit() for host, _, port in pairs):
+        message = "a Sentinel URL is redis+sentinel://host:port,host:port/service"
+        raise ValueError(message)
+    if parts.password:
+        options["password"] = parts.password
+    if parts.username:
+        options["username"] = parts.username
+    addresses = [(host, int(port)) for host, _, port in pairs]
+    sentinel = Sentinel(addresses, sentinel_kwargs=options, **options)  # type: ignore[no-untyped-call]  # theirs
+    master: Redis = sentinel.master_for(service)
+    return master
+
+
+class RedisStore:
+    """Runs commands, or says at once that it cannot.
+
+    After one failure nobody waits for Redis until a background probe got an answer from it.
+    """
+
+    def __init__(self, client: Client, on_error: Callable[[], None]) -> None:
+        self._client: Final = client
+        self._on_error: Final = on_error
+        self._queue: list[tuple[Command, asyncio.Future[object]]] = []
+        self._running = 0
+        self._scheduled = False
+        self._probe: asyncio.Task[None] | None = None
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether commands are being sent."""
+        return self._probe is None
+
+    async def execute(self, *command: str | bytes | float) -> object:
+        """Run one command.
+
+        Raises:
+            StoreUnavailableError: no answer within 100 ms, or none to be expected.
+        """
+        if self._probe is not None:
+            raise StoreUnavailableError
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[object] = loop.create_future()
+        self._queue.append((command, future))
+        if not self._scheduled and self._running < _IN_FLIGHT:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+        return await future
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        for task in [*self._tasks, *filter(None, [self._probe])]:
+            task.cancel()
+        await self._client.aclose()
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        batch, self._queue = self._queue, []
+        # A waiter that was cancelled needs no answer; its command, if sent, is answered in the pipeline's order all
+        # the same.
+        batch = [(command, future) for command, future in batch if not future.done()]
+        if batch:
+            self._running += 1
+            task = asyncio.get_running_loop().create_task(self._run(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._running -= 1
+        if self._queue and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    async def _run(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for command, _ in batch:
+            pipeline.execute_command(*command)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answers = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError, TimeoutError):
+            self._fail(batch)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                self._on_error()
+                future.set_exception(StoreUnavailableError())
+            else:
+                future.set_result(answer)
+
+    def _fail(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
+        self._on_error()
+        waiting, self._queue = [*batch, *self._queue], []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(StoreUnavailableError())
+        if self._probe is None:
+            self._probe = asyncio.get_running_loop().create_task(self._wait_for_it())
+
+    async def _wait_for_it(self) -> None:
+        """Ping until there is an answer; requests do not wait for it."""
+        for attempt in range(10**9):
+            await asyncio.sleep(_PROBE_EVERY[min(attempt, len(_PROBE_EVERY) - 1)])
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    await self._client.execute_command("PING")
+            except (RedisError, OSError, TimeoutError):
+                continue
+            self._probe = None
+            return
