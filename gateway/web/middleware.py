@@ -1,0 +1,183 @@
+"""What surrounds every endpoint: the request id, the guard of headers and bodies, errors, and the one record of it all.
+
+Pure ASGI, one layer: a `BaseHTTPMiddleware` would cost more than all the rest of a cache hit.
+"""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.core.errors import GatewayError, Kind, internal_error
+from gateway.core.outcome import Outcome
+from gateway.ports import Clock, Observer
+from gateway.web.render import Reply, error_reply
+
+_MOST_HEADERS: Final = 100
+_LONGEST_HEADERS: Final = 32 * 1024
+# A body may be this many seconds silent, and must come at 64 KiB a second after the first ten.
+_IDLE: Final = 10.0
+_SLOWEST: Final = 64 * 1024
+OUTCOME: Final = "gateway.outcome"
+
+Endpoint = Callable[[Scope, Receive], Awaitable[Reply]]
+Hot = Mapping[tuple[str, str], Endpoint]
+
+
+class ClientGoneError(Exception):
+    """The client hung up before its request was read."""
+
+
+class Front:
+    """The outermost application: hot endpoints from a dict, everything else through Starlette."""
+
+    def __init__(self, hot: Hot, rest: ASGIApp, observer: Observer, clock: Clock) -> None:
+        self._hot: Final = hot
+        self._rest: Final = rest
+        self._observer: Final = observer
+        self._clock: Final = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event of the server."""
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        started = self._clock.monotonic()
+        outcome = Outcome("req_" + secrets.token_hex(16), method=_method(scope["method"]))
+        scope[OUTCOME] = outcome
+        exchange = _Exchange(self._clock, started, outcome, send)
+        try:
+            guard(scope["headers"])
+            endpoint = self._hot.get((scope["method"], scope["path"]))
+            if endpoint is None:
+                await self._rest(scope, receive, exchange.send)
+            else:
+                await exchange.reply(await endpoint(scope, receive))
+        except ClientGoneError:
+            outcome.status, outcome.code = 499, "client_closed_request"
+        except GatewayError as error:
+            await exchange.fail(error)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: the caller gets an answer, the log the cause
+            await exchange.fault(self._observer, error)
+        finally:
+            outcome.seconds = self._clock.monotonic() - started
+            self._observer.request(outcome)
+
+
+class _Exchange:
+    """One answer on its way out, with the headers that every answer carries."""
+
+    def __init__(self, clock: Clock, started: float, outcome: Outcome, send: Send) -> None:
+        self._clock = clock
+        self._started = started
+        self._outcome = outcome
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._outcome.status = message["status"]
+            spent = int((self._clock.monotonic() - self._started) * 1000)
+            message["headers"] = [
+                *message["headers"],
+                (b"x-request-id", self._outcome.request_id.encode()),
+                (b"openai-processing-ms", b"%d" % spent),
+                (b"openai-version", b"2020-10-01"),
+                (b"x-content-type-options", b"nosniff"),
+            ]
+        await self._send(message)
+
+    async def reply(self, reply: Reply) -> None:
+        headers = [*reply.headers, (b"content-length", b"%d" % reply.length)]
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        last = None
+        for piece in reply.pieces:
+            if last is not None:
+                await self._send({"type": "http.response.body", "body": last, "more_body": True})
+            last = piece
+        await self._send({"type": "http.response.body", "body": last or b""})
+
+    async def fail(self, error: GatewayError) -> None:
+        self._outcome.code = error.kind.row.code
+        reply = error_reply(error)
+        if self._outcome.status == 0:
+            # The body may not have been read: what is left of it must not be taken for the next request.
+            reply.headers.append((b"connection", b"close")) if error.kind in _UNREAD else None
+            await self.reply(reply)
+
+    async def fault(self, observer: Observer, error: Exception) -> None:
+        observer.fault(self._outcome.request_id, error)
+        await self.fail(internal_error())
+
+
+_UNREAD: Final = frozenset(
+    {
+        Kind.INVALID_API_KEY,
+        Kind.INVALID_HEADERS,
+        Kind.REQUEST_TOO_LARGE,
+        Kind.REQUEST_TIMEOUT,
+        Kind.UNSUPPORTED_MEDIA_TYPE,
+    }
+)
+
+
+def guard(headers: list[tuple[bytes, bytes]]) -> None:
+    """Refuse heads that no honest client sends and that proxies read differently than we do.
+
+    Raises:
+        GatewayError: `invalid_headers`.
+    """
+    names = [name for name, _ in headers]
+    if (
+        len(names) > _MOST_HEADERS
+        or sum(map(len, names)) + sum([len(value) for _, value in headers]) > _LONGEST_HEADERS
+    ):
+        message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
+        raise GatewayError(Kind.INVALID_HEADERS, message)
+    if names.count(b"host") != 1:
+        raise GatewayError(Kind.INVALID_HEADERS, "The request needs exactly one Host header.")
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise GatewayError(Kind.INVALID_HEADERS, "The request has both Content-Length and Transfer-Encoding.")
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read a request's body, at most `limit` bytes of it, and not for ever.
+
+    Raises:
+        GatewayError: `request_too_large`, `request_timeout`.
+        ClientGoneError: nobody is there any more.
+    """
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if not re.fullmatch(rb"[0-9]{1,18}", announced) or int(announced) > limit:
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    try:
+        async with asyncio.timeout(_IDLE) as timer:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
+                if not message.get("more_body"):
+                    break
+                timer.reschedule(min(loop.time() + _IDLE, begun + _IDLE + size / _SLOWEST))
+    except TimeoutError:
+        raise GatewayError(Kind.REQUEST_TIMEOUT, "The request's body came too slowly.") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit: int) -> GatewayError:
+    return GatewayError(Kind.REQUEST_TOO_LARGE, f"The body is too large: at most {limit} bytes are taken.")
+
+
+def _method(method: str) -> str:
+    return method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "OTHER"
