@@ -1,0 +1,129 @@
+"""The composition root: settings → adapters → Gateway → ASGI application. The only place that wires.
+
+Nothing happens at import. `create` is what uvicorn calls in each worker; tests call `build` with parts of their own.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
+from aiohttp import ThreadedResolver
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from gateway.adapters.cache import RedisCache
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
+from gateway.adapters.log import Bridge, LineLog
+from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
+from gateway.adapters.observation import Observation
+from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.transport import pooled
+from gateway.adapters.upstream import Upstream302, UpstreamOptions
+from gateway.core.catalogue import Catalogue
+from gateway.core.catalogue import load as load_catalogue
+from gateway.core.coerce import Policy
+from gateway.core.keys import Keyring, parse_static
+from gateway.core.translate import Rules
+from gateway.flights import Flights
+from gateway.pipeline import Gateway, Options
+from gateway.settings import Settings, read_sources
+from gateway.settings import load as load_settings
+from gateway.web.endpoints import Endpoints
+from gateway.web.routes import build as build_routes
+
+
+def create() -> ASGIApp:
+    """The application as the environment describes it: uvicorn's factory."""
+    environ = os.environ  # noqa: TID251 - the root hands it to those who read it
+    settings = load_settings(environ, _ignore)  # the command that started us has told the warnings
+    workers_dir = environ.get(MULTIPROCESS_DIR)
+    metrics = Metrics(CollectorRegistry(), Path(workers_dir) if workers_dir else None)
+    return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()))
+
+
+def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
+    """Wire everything; connections are opened when they are first used."""
+    clock = SystemClock()
+    observation = Observation(metrics, lines)
+    store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
+    cache = RedisCache(store, clock, ttl=settings.cache_ttl, unknown_hold=settings.unknown_hold)
+    transports = pooled(), pooled(), pooled(PublicResolver(ThreadedResolver()))
+    upstream = Upstream302(transports[0], _upstream_options(settings))
+    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    gateway = Gateway(
+        keyring=Keyring(parse_static(settings.keys)),
+        catalogue=catalogue(settings),
+        cache=cache,
+        flights=Flights(observation),
+        upstream=upstream,
+        downloader=GuardedDownloader(transports[2], transports[1], hosts, clock),
+        observer=observation,
+        clock=clock,
+        options=_options(settings),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        _log_through(lines)
+        _settle_memory()
+        lines.write("info", "started", {"pid": os.getpid(), "models": len(gateway.catalogue.models)})
+        try:
+            yield
+        finally:
+            # What is paid for is waited for, and kept.
+            await gateway.flights.drain()
+            await asyncio.gather(*(transport.aclose() for transport in transports), store.aclose())
+            lines.write("info", "stopped", {"pid": os.getpid()})
+            lines.close()
+
+    endpoints = Endpoints(gateway, store, metrics.scrape, settings.max_body)
+    return build_routes(endpoints, observation, clock, lifespan)
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    """The catalogue of these settings; raises CatalogueError."""
+    return load_catalogue(read_sources(settings), settings.default_model)
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        policy=Policy(settings.coercion),
+        cache_scope=settings.cache_scope,
+        answer_timeout=settings.answer_timeout,
+        rules=Rules(settings.response_format_default, settings.unknown_models),
+    )
+
+
+def _upstream_options(settings: Settings) -> UpstreamOptions:
+    return UpstreamOptions(
+        url=settings.upstream_url,
+        keys=settings.upstream_keys,
+        timeout=settings.upstream_timeout,
+        connect_timeout=settings.upstream_connect_timeout,
+        concurrency=settings.upstream_concurrency,
+    )
+
+
+def _log_through(lines: LineLog) -> None:
+    root = logging.getLogger()
+    root.handlers = [Bridge(lines)]
+    root.setLevel(logging.WARNING)
+
+
+def _settle_memory() -> None:
+    """What is loaded now stays: the collector need not walk it again and again while a thousand calls are in flight."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+
+
+def _ignore(_message: str) -> None:
+    return None

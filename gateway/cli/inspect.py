@@ -1,0 +1,139 @@
+"""`models`, `plan` and `check`: looking without spending."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import click
+import httpx
+import orjson
+from redis.exceptions import RedisError
+
+from gateway.adapters.redis_store import connect
+from gateway.app import catalogue
+from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
+from gateway.core.catalogue import MICRO, CatalogueError
+from gateway.core.coerce import Policy
+from gateway.core.errors import GatewayError
+from gateway.core.keys import parse_static
+from gateway.core.request import parse
+from gateway.core.translate import Rules, describe, translate
+from gateway.settings import Settings, SettingsError
+
+_WAIT: Final = 5.0
+
+
+@click.command()
+def models() -> None:
+    """Show the catalogue as a table."""
+    table = [("MODEL", "SHAPE", "TAKES", "IMAGE", "USD")]
+    for model in catalogue_or_exit(settings_or_exit()).models.values():
+        takes = " ".join(model.shape.supported()) or "-"
+        table.append((model.id, model.shape_name, takes, model.image, f"{model.price / MICRO:g}"))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@click.command()
+@click.argument("body")
+@click.option("--coercion", type=click.Choice([*Policy]), help="Instead of the setting.")
+def plan(body: str, coercion: str | None) -> None:
+    """Show what a request would become; nothing is sent.
+
+    BODY is the JSON of a generation request, or - to read it from standard input.
+    """
+    settings = settings_or_exit()
+    data = sys.stdin.buffer.read() if body == "-" else body.encode(errors="surrogateescape")
+    rules = Rules(settings.response_format_default, settings.unknown_models)
+    policy = Policy(coercion or settings.coercion)
+    try:
+        planned = translate(parse(data), catalogue_or_exit(settings), policy, "gateway:", rules)
+    except GatewayError as error:
+        stop(f"{error.kind.row.code}{f' ({error.param})' if error.param else ''}: {error.message}")
+    told = describe(planned, [])
+    del told["cached"]  # what the cache holds is the running gateway's to say: POST /v1/images/plan
+    click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+
+
+@click.command()
+def check() -> None:
+    """Check settings, catalogue, Redis and the upstream key; exit 1 if one fails."""
+    settings = settings_or_exit()
+    checks: list[tuple[str, Callable[[Settings], Coroutine[Any, Any, str]]]] = [
+        ("settings", _check_settings),
+        ("catalogue", _check_catalogue),
+        ("redis", _check_redis),
+        ("upstream", _check_upstream),
+    ]
+    failed = False
+    for name, run in checks:
+        try:
+            told, mark = asyncio.run(run(settings)), "ok"
+        except _FailedError as exc:
+            told, mark, failed = str(exc), "FAILED", True
+        click.echo(f"{name:<10} {mark:<7} {told}")
+    sys.exit(1 if failed else 0)
+
+
+class _FailedError(Exception):
+    """A check failed; the message says what and how to mend it."""
+
+
+async def _check_settings(settings: Settings) -> str:
+    names = list(parse_static(settings.keys))
+    if not names:
+        message = "no key: set GATEWAY_KEYS=name=secret"
+        raise _FailedError(message)
+    return f"{len(names)} key{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+
+
+async def _check_catalogue(settings: Settings) -> str:
+    try:
+        found = catalogue(settings)
+    except (CatalogueError, SettingsError) as exc:
+        raise _FailedError(str(exc)) from exc
+    return f"{len(found.models)} models, default {found.default.id}"
+
+
+async def _check_redis(settings: Settings) -> str:
+    if not settings.soft_redis_url:
+        return f"none named: serve starts an embedded Valkey in {settings.data_dir}"
+    try:
+        client = connect(settings.soft_redis_url)
+        async with asyncio.timeout(_WAIT):
+            info = await client.info("server")
+        await client.aclose()
+    except (RedisError, OSError, TimeoutError, ValueError) as exc:
+        message = f"it does not answer ({type(exc).__name__}); look at GATEWAY_REDIS_URL"
+        raise _FailedError(message) from exc
+    version = info.get("valkey_version") or info.get("redis_version", "of a cluster") if isinstance(info, dict) else "?"
+    return f"version {version}"
+
+
+async def _check_upstream(settings: Settings) -> str:
+    if not settings.upstream_keys:
+        message = "no key of 302.AI: set AI302_API_KEY"
+        raise _FailedError(message)
+    told = []
+    async with httpx.AsyncClient(timeout=_WAIT, trust_env=False) as client:
+        for number, key in enumerate(settings.upstream_keys, 1):
+            told.append(f"key {number} has {await _balance(client, settings.upstream_url, key)} USD")
+    return f"{settings.upstream_url}: {', '.join(told)}"
+
+
+async def _balance(client: httpx.AsyncClient, url: str, key: str) -> str:
+    try:
+        answer = await client.get(f"{url.rstrip('/')}/dashboard/balance", headers={"authorization": f"Bearer {key}"})
+    except httpx.HTTPError as exc:
+        message = f"{url} cannot be reached ({type(exc).__name__})"
+        raise _FailedError(message) from exc
+    if answer.status_code in {401, 403}:
+        message = "302.AI does not accept the key"
+        raise _FailedError(message)
+    try:
+        return str(float(answer.json()["data"]["balance"]))
+    except (ValueError, KeyError, TypeError) as exc:
+        message = f"the balance cannot be read (status {answer.status_code})"
+        raise _FailedError(message) from exc

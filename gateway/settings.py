@@ -1,0 +1,189 @@
+"""The settings: what there is, what it defaults to, and where it is read from.
+
+`GATEWAY_*` variables win over the settings file (`GATEWAY_CONFIG`, else `config/gateway.toml`), which wins over the
+defaults here. This
+is the only place that reads the environment; a wrong setting stops the start with a sentence that names it.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.core.keys import parse_static
+
+PREFIX: Final = "GATEWAY_"
+_PACKAGE: Final = Path(__file__).parent
+
+# Other names under which a variable is understood: those of 302's own tools.
+_ALSO: Final = {
+    "upstream_keys": ("AI302_API_KEY",),
+    "upstream_url": ("GATEWAY_UPSTREAM_BASE_URL", "AI302_BASE_URL"),
+}
+# May be given as NAME_FILE: the path of a file that holds the value.
+SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_url"})
+# Kubernetes sets these for a service that happens to be called gateway.
+_OF_KUBERNETES: Final = ("GATEWAY_SERVICE_", "GATEWAY_PORT")
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and says what would be right."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every setting with its default. Times are in seconds, sizes in bytes."""
+
+    keys: str = ""
+    upstream_url: str = "https://api.302.ai"
+    upstream_mode: Literal["sync"] = "sync"
+    upstream_keys: tuple[str, ...] = ()
+    upstream_timeout: Seconds = 280.0
+    upstream_connect_timeout: Seconds = 10.0
+    upstream_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    image_hosts: tuple[str, ...] = ()
+    redis_url: str = ""
+    cache_redis_url: str = ""
+    cache_ttl: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 3600
+    cache_scope: Literal["gateway", "team", "key"] = "gateway"
+    unknown_hold: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
+    coercion: Literal["documented", "nearest", "strict"] = "documented"
+    default_model: str = "dall-e-3-t2i"
+    unknown_models: Literal["refuse", "forward"] = "refuse"
+    response_format_default: Literal["url", "b64_json", "both"] = "url"
+    models: str = ""
+    data_dir: str = "data"
+    max_body: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 28 * 1024 * 1024
+    answer_timeout: Seconds = 290.0
+
+    def __repr__(self) -> str:
+        shown = {name: "<hidden>" if name in SECRETS else getattr(self, name) for name in self.__struct_fields__}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @property
+    def soft_redis_url(self) -> str:
+        """The Redis that keeps the pictures: a second one, where it is given."""
+        return self.cache_redis_url or self.redis_url
+
+
+def config_file(name: str) -> Path:
+    """A file of `config/`: inside the installed package, or beside it in a checkout."""
+    installed = _PACKAGE / "config" / name
+    return installed if installed.exists() else _PACKAGE.parent / "config" / name
+
+
+def load(environ: Mapping[str, str], warn: Callable[[str], None]) -> Settings:
+    """Read the settings.
+
+    Unknown names in the file are refused. Unknown `GATEWAY_*` variables are only warned of: an orchestrator may set
+    some that are none of ours.
+
+    Raises:
+        SettingsError: naming the setting.
+    """
+    values = _from_file(environ.get(f"{PREFIX}CONFIG"))
+    for name in Settings.__struct_fields__:
+        found = _from_environ(name, environ)
+        if found is not None:
+            values[name] = found
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    settings = {name: _convert(fields[name], source, value) for name, (source, value) in values.items()}
+    _warn_of_unknown(environ, warn)
+    return _checked(Settings(**settings), {name: source for name, (source, _) in values.items()})
+
+
+def read_sources(settings: Settings) -> list[tuple[str, str]]:
+    """The catalogue's files as (name, text): ours, then the operator's.
+
+    Raises:
+        SettingsError: the operator's file cannot be read.
+    """
+    ours = config_file("models.toml")
+    sources = [(str(ours), ours.read_text(encoding="utf-8"))]
+    if settings.models:
+        sources.append((settings.models, _read(f"{PREFIX}MODELS", settings.models)))
+    return sources
+
+
+def _from_file(path: str | None) -> dict[str, tuple[str, object]]:
+    file = Path(path) if path else config_file("gateway.toml")
+    if not path and not file.exists():
+        return {}
+    try:
+        data = tomllib.loads(_read(f"{PREFIX}CONFIG", str(file)))
+    except tomllib.TOMLDecodeError as exc:
+        message = f"{file}: {exc}"
+        raise SettingsError(message) from exc
+    for name in data:
+        if name not in Settings.__struct_fields__:
+            message = f"{file}: there is no setting {name!r}{_similar(name, Settings.__struct_fields__)}"
+            raise SettingsError(message)
+    return {name: (f"{file}: {name}", value) for name, value in data.items()}
+
+
+def _from_environ(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    for variable in (PREFIX + name.upper(), *_ALSO.get(name, ())):
+        if environ.get(variable):
+            return variable, environ[variable]
+        if name in SECRETS and (path := environ.get(f"{variable}_FILE")):
+            return f"{variable}_FILE", _read(f"{variable}_FILE", path).strip()
+    return None
+
+
+def _read(source: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        message = f"{source}: cannot read {path}: {reason}"
+        raise SettingsError(message) from exc
+
+
+def _convert(field: msgspec.structs.FieldInfo, source: str, value: object) -> Any:  # noqa: ANN401 - of the field's own type
+    if isinstance(value, str) and isinstance(field.default, tuple):
+        value = [part for part in (part.strip() for part in value.replace("\n", ",").split(",")) if part]
+    try:
+        return msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError as exc:
+        message = f"{source} is wrong: {str(exc).replace('`', '')}"
+        raise SettingsError(message) from exc
+
+
+def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
+    def wrong(name: str, why: str) -> SettingsError:
+        return SettingsError(f"{sources.get(name, PREFIX + name.upper())} is wrong: {why}")
+
+    try:
+        parse_static(settings.keys)
+    except ValueError as exc:
+        raise wrong("keys", f"{exc}; write name=secret,name2=secret2") from exc
+    url = urlsplit(settings.upstream_url)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        raise wrong("upstream_url", "write a base URL like https://api.302.ai")
+    if any(not key.isascii() or not key.isprintable() or " " in key for key in settings.upstream_keys):
+        raise wrong("upstream_keys", "a key of 302.AI has only printable ASCII and no spaces")
+    if any(set(host) & set("/@ ?#") for host in settings.image_hosts):
+        raise wrong("image_hosts", "write host or host:port, without scheme or path")
+    if settings.answer_timeout < settings.upstream_timeout:
+        upstream = sources.get("upstream_timeout", f"{PREFIX}UPSTREAM_TIMEOUT")
+        raise wrong("answer_timeout", f"it must not be less than {upstream}, {settings.upstream_timeout:g} seconds")
+    return settings
+
+
+def _warn_of_unknown(environ: Mapping[str, str], warn: Callable[[str], None]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS} | {f"{PREFIX}CONFIG"}
+    known |= {name for names in _ALSO.values() for name in names}
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known and not variable.startswith(_OF_KUBERNETES):
+            warn(f"{variable} is no setting of this gateway{_similar(variable, sorted(known))}; it is ignored")
+
+
+def _similar(name: str, known: tuple[str, ...] | list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
