@@ -59,27 +59,19 @@ def source_picture(param: str, text: str) -> str:
         text = text[head.end() :]
     elif _SCHEME.match(text[:30]):
         raise _invalid(param, "only http and https URLs, data URIs and base64 are understood")
-    return to_data_uri(param, _decode(param, text))
+    if any(space in text for space in " \n\r\t"):
+        text = "".join(text.split())
+    return f"data:{_media_type_of(param, text)};base64,{text}"
 
 
-def to_data_uri(param: str, data: bytes) -> str:
-    """Wrap picture bytes for the wire.
-
-    Raises:
-        GatewayError: `invalid_image`, when the bytes are no picture we know.
-    """
-    kind = media_type(data)
+def _media_type_of(param: str, text: str) -> str:
+    try:
+        kind = media_type(pybase64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError) as exc:
+        raise _invalid(param, "it is neither a URL nor a data URI nor valid base64") from exc
     if kind is None:
         raise _invalid(param, "the bytes are no PNG, JPEG, WebP or GIF")
-    return f"data:{kind};base64,{pybase64.b64encode_as_string(data)}"
-
-
-def _decode(param: str, text: str) -> bytes:
-    try:
-        return pybase64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as exc:
-        message = "it is neither a URL nor a data URI nor valid base64"
-        raise _invalid(param, message) from exc
+    return kind
 
 
 def _invalid(param: str, why: str) -> GatewayError:
