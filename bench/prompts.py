@@ -1,0 +1,57 @@
+"""The messages of the load: image generations of one length, the same in every run, and where an answer ends."""
+
+import random
+from dataclasses import dataclass
+
+SEED = 302
+PATH = "/v1/images/generations"
+KEY = "bench-key"
+BODY_BYTES = 250
+LENGTH = b"\ncontent-length:"
+
+_BEFORE = b'{"model":"dall-e-3","prompt":"number=%012d;wait=%04d;'
+_AFTER = b'","size":"1024x1024"}'
+_PAD = b"x" * (BODY_BYTES - len(_BEFORE % (0, 0)) - len(_AFTER))
+
+
+def whole(answer: bytes) -> bool:
+    """Say whether an answer has come in full; one without content-length cannot be told from the next.
+
+    Raises:
+        ValueError: there is no content-length.
+    """
+    head = answer.find(b"\r\n\r\n")
+    if head < 0:
+        return False
+    lowered = answer[:head].lower()
+    at = lowered.find(LENGTH)
+    if at < 0:
+        raise ValueError("an answer without content-length")
+    return len(answer) >= head + 4 + int(lowered[at + len(LENGTH) :].split(b"\r", 1)[0])
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long the fake upstream is asked to take, in ms."""
+
+    mean: int = 0
+    jitter: int = 0
+
+
+class Prompts:
+    """Whole HTTP requests; unique ones carry their number, the others are all the same."""
+
+    def __init__(self, path: str = PATH, wait: Wait = Wait(), *, unique: bool = False, first: int = 0) -> None:
+        self.rng = random.Random(SEED)
+        self.wait = wait
+        self.number = first
+        self.step = 1 if unique else 0
+        head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
+        head += f"content-type: application/json\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
+        self.template = head.encode() + _BEFORE + _PAD + _AFTER
+
+    def next(self) -> tuple[bytes, float]:
+        """Make the next request, and say how many seconds it asks the upstream to wait."""
+        wait = self.rng.randint(self.wait.mean - self.wait.jitter, self.wait.mean + self.wait.jitter)
+        self.number += self.step
+        return self.template % (self.number, wait), wait / 1000

@@ -1,0 +1,37 @@
+"""Orders written into a prompt."""
+
+import pytest
+
+from gateway.simulator import Failure
+from gateway.simulator.fields import Refusal
+from gateway.simulator.triggers import Orders, read
+
+
+@pytest.mark.parametrize(
+    ("prompt", "orders"),
+    [
+        pytest.param("a cat", Orders(), id="none"),
+        pytest.param("a [[cat]] [fail:hang]", Orders(), id="brackets of another kind"),
+        pytest.param("a cat [[fail:rate-limited]]", Orders(failure=Failure.RATE_LIMITED), id="a failure"),
+        pytest.param("[[delay:2.5]] a cat", Orders(delay=2.5), id="a delay"),
+        pytest.param("[[delay:0]][[fail:hang]]", Orders(Failure.HANG, 0.0), id="both"),
+        pytest.param("[[delay:1]] [[delay:2]]", Orders(delay=2.0), id="the last counts"),
+    ],
+)
+def test_orders_are_found_in_a_prompt(prompt: str, orders: Orders) -> None:
+    assert read(prompt) == orders
+
+
+@pytest.mark.parametrize(
+    "prompt", ["[[fail:nonsense]]", "[[fail:]]", "[[delay:-1]]", "[[delay:inf]]", "[[delay:soon]]"]
+)
+def test_an_order_that_nobody_understands_is_refused(prompt: str) -> None:
+    refusal = read(prompt)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == 400
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_every_failure_can_be_ordered_by_its_name(failure: Failure) -> None:
+    assert read(f"a cat [[fail:{failure}]]") == Orders(failure)
