@@ -55,7 +55,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     observation = Observation(metrics, lines)
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
     cache = RedisCache(store, clock, ttl=settings.cache_ttl, unknown_hold=settings.unknown_hold)
-    transports = pooled(), pooled(), pooled(PublicResolver(ThreadedResolver()))
+    transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
     upstream = Upstream302(transports[0], _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
     gateway = Gateway(

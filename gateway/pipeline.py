@@ -7,15 +7,17 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Adjustment, Policy
 from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.keys import Caller, Keyring
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.request import ImageRequest, parse
 from gateway.core.translate import ImageFormat, Payload, Plan, Rules, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights
@@ -26,6 +28,8 @@ T = TypeVar("T")
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
 _LARGE: Final = 256 * 1024
+_SMALL: Final = 4 * 1024
+_MOST_UNDERSTOOD: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,7 @@ class Options:
     rules: Rules = Rules()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request as it came in: how to read its body, and what its headers ask of cache and coercion."""
 
     read: Callable[[], Awaitable[bytes]]
@@ -49,8 +52,7 @@ class Asked:
     keep: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True, gc=False):
     """One picture of the answer; `data` only where bytes were asked for. `ttl` in seconds, for a hit."""
 
     url: str
@@ -60,8 +62,7 @@ class Picture:
     data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What the caller gets, before it is bytes. `created` in whole seconds since 1970."""
 
     created: int
@@ -71,18 +72,25 @@ class Answer:
     adjustments: tuple[Adjustment, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Flown:
+class _Flown(msgspec.Struct, frozen=True, gc=False):
     drawn: Drawn
     stored: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Understood(msgspec.Struct, frozen=True, gc=False):
+    """What a body means; `digest` is of the prompt, for the log."""
+
+    plan: Plan
+    format: ImageFormat
+    usage: bool
+    prompt_length: int
+    digest: str
+
+
+class _Job(msgspec.Struct, frozen=True, gc=False):
     """One request on its way through the steps."""
 
     caller: Caller
-    request: ImageRequest
     plan: Plan
     asked: Asked
     deadline: float
@@ -102,6 +110,8 @@ class Gateway:
     observer: Observer
     clock: Clock
     options: Options
+    understood: dict[tuple[bytes, Policy, str], _Understood] = field(default_factory=dict)
+    """What small bodies meant, the oldest forgotten first: a cache hit is a body that was read before."""
 
     async def generate(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Answer:
         """Answer `POST /v1/images/generations`.
@@ -111,11 +121,12 @@ class Gateway:
         """
         deadline = self.clock.monotonic() + self.options.answer_timeout
         caller = self.authenticate(secret, outcome)
-        request, plan = await self._understand(caller, asked, outcome)
-        job = _Job(caller, request, plan, asked, deadline, outcome)
-        pictures = await _all([self._picture(job, payload) for payload in plan.payloads])
-        outcome.cache = tuple(picture.cache for picture in pictures)
-        return await self.respond(job, pictures)
+        understood = await self._understand(caller, asked, outcome)
+        job = _Job(caller, understood.plan, asked, deadline, outcome)
+        pictures = await _all([self._picture(job, payload) for payload in job.plan.payloads])
+        outcome.states = states = tuple([picture.cache for picture in pictures])
+        outcome.cache, outcome.images = WORDS[max(states)], len(states)
+        return await self.respond(job, understood, pictures)
 
     async def plan(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> dict[str, object]:
         """Answer `POST /v1/images/plan`: what a generation would become; nothing is spent.
@@ -124,7 +135,7 @@ class Gateway:
             GatewayError: as `generate` would for the same body.
         """
         caller = self.authenticate(secret, outcome)
-        _, plan = await self._understand(caller, asked, outcome)
+        plan = (await self._understand(caller, asked, outcome)).plan
         kept = await _all([self.cache.recall(payload.fingerprint, caller) for payload in plan.payloads])
         return describe(plan, [isinstance(entry, Entry) for entry in kept])
 
@@ -138,11 +149,9 @@ class Gateway:
         """Body → ImageRequest."""
         return parse(data)
 
-    def translate(self, request: ImageRequest, caller: Caller, policy: Policy) -> Plan:
+    def translate(self, request: ImageRequest, policy: Policy, scope: str) -> Plan:
         """ImageRequest × Model → Plan."""
-        options = self.options
-        scope = {"team": caller.team, "key": caller.key}.get(options.cache_scope, "")
-        return translate(request, self.catalogue, policy, f"{options.cache_scope}:{scope}", options.rules)
+        return translate(request, self.catalogue, policy, scope, self.options.rules)
 
     async def recall(self, job: _Job, payload: Payload) -> Picture | None:
         """Look for a kept picture; an unknown outcome is told again even where the look-up is skipped."""
@@ -157,9 +166,9 @@ class Gateway:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""
         fresh = not job.asked.look_up
         key = None if fresh else payload.fingerprint
+        patience = max(0.0, job.deadline - self.clock.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, job.deadline - self.clock.monotonic())):
-                landed = await self.flights.join(key, lambda: self._fly(job, payload))
+            landed = await self.flights.join(key, lambda: self._fly(job, payload), patience)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
@@ -193,13 +202,12 @@ class Gateway:
         data = await self.downloader.fetch(picture.url, job.deadline)
         return Picture(picture.url, picture.cache, picture.ttl, picture.stored, data)
 
-    async def respond(self, job: _Job, pictures: list[Picture]) -> Answer:
+    async def respond(self, job: _Job, understood: _Understood, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
-        form = image_format(job.request, self.options.rules)
-        if form != "url":
+        if understood.format != "url":
             pictures = await _all([self.materialize(job, picture) for picture in pictures])
-        usage = is_gpt_image(job.request.model)
-        return Answer(int(self.clock.now()), pictures, form, usage, job.plan.adjustments)
+        created = int(self.clock.now())
+        return Answer(created, pictures, understood.format, understood.usage, job.plan.adjustments)
 
     async def _picture(self, job: _Job, payload: Payload) -> Picture:
         return await self.recall(job, payload) or await self.join(job, payload)
@@ -208,22 +216,48 @@ class Gateway:
         drawn = await self.send(job, payload)
         return _Flown(drawn, await self.settle(job, payload, drawn))
 
-    async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> tuple[ImageRequest, Plan]:
+    async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> _Understood:
         policy = self._policy(asked.coercion)
         data = await asked.read()
-        large = len(data) > _LARGE
-        request = await asyncio.to_thread(self.parse, data) if large else self.parse(data)
-        outcome.prompt_length = len(request.prompt)
-        outcome.prompt_digest = hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16]
-        plan = (
-            await asyncio.to_thread(self.translate, request, caller, policy)
-            if large
-            else self.translate(request, caller, policy)
-        )
+        key = (data, policy, self._scope(caller))
+        understood = self.understood.get(key)
+        if understood is None:
+            if len(data) > _LARGE:
+                understood = await asyncio.to_thread(self._read, *key)
+            else:
+                understood = self._read(*key)
+            if len(data) <= _SMALL:
+                self._remember(key, understood)
+        plan = understood.plan
+        outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
         outcome.model = plan.model.id if plan.known else "other"
-        outcome.price = plan.model.price
-        outcome.adjusted_fields = tuple(adjustment.field for adjustment in plan.adjustments)
-        return request, plan
+        outcome.micro_usd = plan.model.price
+        outcome.adjusted = tuple([adjustment.field for adjustment in plan.adjustments])
+        return understood
+
+    def _read(self, data: bytes, policy: Policy, scope: str) -> _Understood:
+        request = self.parse(data)
+        return _Understood(
+            plan=self.translate(request, policy, scope),
+            format=image_format(request, self.options.rules),
+            usage=is_gpt_image(request.model),
+            prompt_length=len(request.prompt),
+            digest=hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16],
+        )
+
+    def _remember(self, key: tuple[bytes, Policy, str], understood: _Understood) -> None:
+        if len(self.understood) >= _MOST_UNDERSTOOD:
+            del self.understood[next(iter(self.understood))]
+        self.understood[key] = understood
+
+    def _scope(self, caller: Caller) -> str:
+        match self.options.cache_scope:
+            case "team":
+                return f"team:{caller.team}"
+            case "key":
+                return f"key:{caller.key}"
+            case _:
+                return "gateway"
 
     def _policy(self, name: str | None) -> Policy:
         if name is None:

@@ -38,6 +38,9 @@ class Store(Protocol):
     async def execute(self, *command: str | bytes | float) -> object:
         """Run a command; raises `StoreUnavailableError`, and never waits longer than its deadline."""
 
+    async def look_up(self, *keys: str) -> list[bytes | None]:
+        """Read keys that belong to one picture; as `execute`."""
+
     @property
     def healthy(self) -> bool:
         """Whether the last word from it was an answer."""

@@ -30,13 +30,12 @@ class RedisCache:
         if self._held and (error := self._held_here(unknown)):
             return error
         try:
-            found = await self._store.execute("MGET", picture, unknown)
+            entry, held = await self._store.look_up(picture, unknown)
         except StoreUnavailableError:
             return None
-        entry, held = found if isinstance(found, list) else (None, None)
-        if isinstance(held, bytes) and (error := read_held(held, fingerprint)):
+        if held is not None and (error := read_held(held, fingerprint)):
             return error
-        return read_entry(entry, fingerprint, self._clock.now()) if isinstance(entry, bytes) else None
+        return None if entry is None else read_entry(entry, fingerprint, self._clock.now())
 
     async def keep(self, fingerprint: str, url: str) -> bool:
         """Keep a picture for `ttl` seconds; whether it was stored."""

@@ -49,14 +49,22 @@ class Metrics:
         dependencies = counter("dependency_errors", "Failures of what the gateway leans on.", "dependency")
         self._requests = _children(requests)
         self._seconds = _children(seconds)
-        self._images = _children(images)
         self._adjustments = _children(adjustments)
         self._upstream = _children(upstream)
         self._upstream_seconds = _children(upstream_seconds)
         self._cost = _children(cost)
-        self._saved = _children(saved)
         self._dependencies = _children(dependencies)
-        self._joined = counter("flights_joined", "Pictures that came from a call somebody else had begun.")
+        joined = counter("flights_joined", "Pictures that came from a call somebody else had begun.")
+
+        @cache
+        def pictures(model: str, team: str, state: CacheState) -> tuple[Counter, Counter | None, Counter | None]:
+            return (
+                images.labels(model, team, state.word),
+                joined if state is CacheState.JOINED else None,
+                saved.labels(model, team) if state <= CacheState.JOINED else None,
+            )
+
+        self._pictures = pictures
         self._flights = Gauge(
             "gateway_flights_in_progress",
             "Calls to 302.AI that are under way.",
@@ -67,15 +75,16 @@ class Metrics:
     def request(self, outcome: Outcome) -> None:
         """Count a request that is over."""
         self._requests(outcome.endpoint, outcome.model, outcome.team, outcome.code).inc()
-        self._seconds(outcome.endpoint, outcome.cache_word).observe(outcome.seconds)
-        for field in outcome.adjusted_fields:
+        self._seconds(outcome.endpoint, outcome.cache).observe(outcome.ms / 1000)
+        for field in outcome.adjusted:
             self._adjustments(outcome.model, field).inc()
-        for state in outcome.cache:
-            self._images(outcome.model, outcome.team, state.word).inc()
-            if state is CacheState.JOINED:
-                self._joined.inc()
-            if state <= CacheState.JOINED:
-                self._saved(outcome.model, outcome.team).inc(outcome.price / MICRO)
+        for state in outcome.states:
+            images, joined, saved = self._pictures(outcome.model, outcome.team, state)
+            images.inc()
+            if joined is not None:
+                joined.inc()
+            if saved is not None:
+                saved.inc(outcome.micro_usd / MICRO)
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """Count a call to 302 that is over."""

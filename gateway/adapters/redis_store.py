@@ -16,6 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
 
 TIMEOUT: Final = 0.1
@@ -77,7 +78,9 @@ class RedisStore:
     def __init__(self, client: Client, on_error: Callable[[], None]) -> None:
         self._client: Final = client
         self._on_error: Final = on_error
-        self._queue: list[tuple[Command, asyncio.Future[object]]] = []
+        self._one_server: Final = not isinstance(client, RedisCluster)
+        self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._lookups: list[tuple[tuple[str, ...], asyncio.Future[Any]]] = []
         self._running = 0
         self._scheduled = False
         self._probe: asyncio.Task[None] | None = None
@@ -94,15 +97,20 @@ class RedisStore:
         Raises:
             StoreUnavailableError: no answer within 100 ms, or none to be expected.
         """
-        if self._probe is not None:
-            raise StoreUnavailableError
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[object] = loop.create_future()
-        self._queue.append((command, future))
-        if not self._scheduled and self._running < _IN_FLIGHT:
-            self._scheduled = True
-            loop.call_soon(self._flush)
+        future = self._enter()
+        self._commands.append((command, future))
         return await future
+
+    async def look_up(self, *keys: str) -> list[bytes | None]:
+        """Read keys that lie on one server of a cluster; look-ups of one turn of the loop travel as one command.
+
+        Raises:
+            StoreUnavailableError: as `execute`.
+        """
+        future = self._enter()
+        self._lookups.append((keys, future))
+        found: list[bytes | None] = await future
+        return found
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -110,36 +118,65 @@ class RedisStore:
             task.cancel()
         await self._client.aclose()
 
+    def _enter(self) -> asyncio.Future[Any]:
+        if self._probe is not None:
+            raise StoreUnavailableError
+        loop = asyncio.get_running_loop()
+        self._schedule(loop)
+        return loop.create_future()
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled and self._running < _IN_FLIGHT:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         self._scheduled = False
-        batch, self._queue = self._queue, []
-        # A waiter that was cancelled needs no answer; its command, if sent, is answered in the pipeline's order all
-        # the same.
-        batch = [(command, future) for command, future in batch if not future.done()]
-        if batch:
-            self._running += 1
-            task = asyncio.get_running_loop().create_task(self._run(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._ran)
+        # A waiter that was cancelled needs no answer; what was sent for one is answered in its order all the same.
+        lookups = [entry for entry in self._lookups if not entry[1].done()]
+        commands = [entry for entry in self._commands if not entry[1].done()]
+        self._lookups, self._commands = [], []
+        if not self._one_server:
+            commands += [(("MGET", *keys), future) for keys, future in lookups]
+            lookups = []
+        for work in (self._run_lookups(lookups) if lookups else None, self._run(commands) if commands else None):
+            if work is not None:
+                self._running += 1
+                task = asyncio.get_running_loop().create_task(work)
+                self._tasks.add(task)
+                task.add_done_callback(self._ran)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._running -= 1
-        if self._queue and not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._lookups or self._commands:
+            self._schedule(asyncio.get_running_loop())
 
-    async def _run(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
+    async def _run_lookups(self, lookups: list[tuple[tuple[str, ...], asyncio.Future[Any]]]) -> None:
+        keys = [key for keys, _ in lookups for key in keys]
+        try:
+            with Deadline(TIMEOUT):
+                found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
+        except (RedisError, OSError, TimeoutError):
+            self._fail([future for _, future in lookups])
+            return
+        position = 0
+        for wanted, future in lookups:
+            if not future.done():
+                future.set_result(found[position : position + len(wanted)])
+            position += len(wanted)
+
+    async def _run(self, commands: list[tuple[Command, asyncio.Future[Any]]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
-        for command, _ in batch:
+        for command, _ in commands:
             pipeline.execute_command(*command)
         try:
-            async with asyncio.timeout(TIMEOUT):
+            with Deadline(TIMEOUT):
                 answers = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError, TimeoutError):
-            self._fail(batch)
+            self._fail([future for _, future in commands])
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future), answer in zip(commands, answers, strict=True):
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -148,10 +185,11 @@ class RedisStore:
             else:
                 future.set_result(answer)
 
-    def _fail(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
+    def _fail(self, futures: list[asyncio.Future[Any]]) -> None:
         self._on_error()
-        waiting, self._queue = [*batch, *self._queue], []
-        for _, future in waiting:
+        waiting = [*futures, *(entry[1] for entry in (*self._lookups, *self._commands))]
+        self._lookups, self._commands = [], []
+        for future in waiting:
             if not future.done():
                 future.set_exception(StoreUnavailableError())
         if self._probe is None:
@@ -162,7 +200,7 @@ class RedisStore:
         for attempt in range(10**9):
             await asyncio.sleep(_PROBE_EVERY[min(attempt, len(_PROBE_EVERY) - 1)])
             try:
-                async with asyncio.timeout(TIMEOUT):
+                with Deadline(TIMEOUT):
                     await self._client.execute_command("PING")
             except (RedisError, OSError, TimeoutError):
                 continue

@@ -7,11 +7,13 @@ difference between "nothing was sent" and "nobody knows", so the mapping here is
 """
 
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from types import TracebackType
 from typing import Final
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 _READ_BUFFER: Final = 64 * 1024
@@ -48,6 +50,11 @@ class _Mapping:
 
 
 _MAPPING: Final = _Mapping()
+
+
+@lru_cache(maxsize=64)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -87,8 +94,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         with _MAPPING:
             response = await self._open().request(
                 request.method,
-                URL(str(request.url), encoded=True),
-                headers=request.headers.multi_items(),
+                _url(str(request.url)),
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
                 data=request.content or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
@@ -118,10 +125,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return self._session
 
 
-def pooled(resolver: aiohttp.abc.AbstractResolver | None = None) -> AiohttpTransport:
+def pooled(resolver: Callable[[], AbstractResolver] | None = None) -> AiohttpTransport:
     """A transport that keeps connections: as many as there are calls (the callers bound those), idle ones for 15 s.
 
     302's side closes idle connections after a minute or more; ours must be the first to let go, for a POST into a
     connection that just closed is an unknown outcome.
     """
-    return AiohttpTransport(lambda: aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0, resolver=resolver))
+
+    def connector() -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0, resolver=resolver() if resolver else None)
+
+    return AiohttpTransport(connector)

@@ -56,5 +56,13 @@ def simulate(  # noqa: PLR0913 - one parameter an option, as click hands them ov
         stop(f"cannot listen on {host}:{port}: {exc.strerror}")
     good = ", ".join(sorted(keys)) if keys else "any that begins with sk-"
     click.echo(f"http://{host}:{listening.getsockname()[1]}  (a stand-in for 302.AI; key: {good})")
-    config = uvicorn.Config(app, http="httptools", loop="uvloop", ws="none", log_level="error", access_log=False)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=1,  # a call that was told to hang must not hold up the end
+    )
     uvicorn.Server(config).run([listening])

@@ -5,11 +5,12 @@ and every change it makes comes back as an `Adjustment`. It knows shapes, never 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 from typing import assert_never
+
+import msgspec
 
 from gateway.core.errors import GatewayError, invalid_value
 from gateway.core.shapes import Asked, Free, Ratio, Ratios, Shape, Sides, Size, Sizes, Unshaped, same_ratio
@@ -23,8 +24,7 @@ class Policy(StrEnum):
     STRICT = "strict"
 
 
-@dataclass(frozen=True, slots=True)
-class Adjustment:
+class Adjustment(msgspec.Struct, frozen=True, gc=False):
     """A change that was made: the caller's field, what it said, what is sent instead."""
 
     field: str
@@ -35,8 +35,7 @@ class Adjustment:
         return f"{self.field}={self.asked}->{self.sent}"
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(msgspec.Struct, frozen=True, gc=False):
     """What the caller said about the picture's form, field by field; None is not said."""
 
     size: Asked | None = None
@@ -45,14 +44,12 @@ class Geometry:
     """`width` and `height` together."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ask:
+class _Ask(msgspec.Struct, frozen=True, gc=False):
     field: str
     value: Asked
 
 
-@dataclass(frozen=True, slots=True)
-class Coerced:
+class Coerced(msgspec.Struct, frozen=True, gc=False):
     """The geometry fields of the payload, and the changes that led to them."""
 
     fields: dict[str, str | int]

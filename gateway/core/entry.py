@@ -5,7 +5,6 @@ from typing import Final
 import msgspec
 
 from gateway.core.errors import KIND_OF_CODE, GatewayError
-from gateway.core.picture import is_http_url
 from gateway.core.translate import SCHEMA
 
 _SCHEMA: Final = SCHEMA.decode()
@@ -46,7 +45,7 @@ def read_entry(data: bytes, fingerprint: str, now: float) -> Entry | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     sound = entry.schema == _SCHEMA and entry.fingerprint == fingerprint and entry.expires > now
-    return entry if sound and is_http_url(entry.url) else None
+    return entry if sound and entry.url.startswith(("http://", "https://")) else None
 
 
 def read_held(data: bytes, fingerprint: str) -> GatewayError | None:

@@ -17,34 +17,36 @@ class CacheState(IntEnum):
     @property
     def word(self) -> str:
         """As it stands in `x-gateway-cache` and in labels."""
-        return self.name.lower()
+        return WORDS[self]
 
 
-class Outcome(msgspec.Struct, gc=False):
-    """What happened to one request. Never a prompt, a secret or a URL: all of it is logged.
+WORDS = ("hit", "joined", "miss", "bypass")
 
-    Times are in seconds, prices in micro-USD. `code` is `ok` or the error's code.
+
+class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
+    """What happened to one request, field by field as the log tells it: never a prompt, a secret or a URL.
+
+    `ms` is what it took, `micro_usd` the price of an image. `code` is `ok` or the error's code. What was not reached
+    keeps its default, and is left out of the line.
     """
 
     request_id: str
-    endpoint: str = "other"
-    method: str = ""
+    method: str
+    endpoint: str = ""
     status: int = 0
-    code: str = "ok"
+    code: str = ""
+    ms: float = 0.0
     team: str = ""
     key: str = ""
     model: str = ""
-    price: int = 0
-    cache: tuple[CacheState, ...] = ()
-    adjusted_fields: tuple[str, ...] = ()
     prompt_length: int = 0
-    prompt_digest: str = ""
-    seconds: float = 0.0
+    prompt_sha256: str = ""
+    cache: str = ""
+    """The least lucky state of all pictures; empty where none was drawn."""
+    images: int = 0
+    states: tuple[CacheState, ...] = ()
+    micro_usd: int = 0
+    adjusted: tuple[str, ...] = ()
     upstream_request_ids: tuple[str, ...] = ()
     error: dict[str, Any] | None = None
-    """For our own faults only: the exception's type and traceback."""
-
-    @property
-    def cache_word(self) -> str:
-        """The least lucky state of all pictures; empty where none was drawn."""
-        return max(self.cache).word if self.cache else ""
+    """For our own faults only: the exception's type and trace."""

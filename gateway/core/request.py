@@ -5,7 +5,6 @@ fields of `ImageRequest` can ever reach the upstream. Which model takes what is 
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -63,8 +62,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:*-]{1,32}")
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ImageRequest(msgspec.Struct, frozen=True, gc=False):
     """What a caller asks for. `model` is the name as written, None for the default."""
 
     prompt: str

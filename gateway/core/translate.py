@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
 import orjson
 
 from gateway.core.catalogue import MICRO, Catalogue, Model, forwarded
@@ -22,16 +23,14 @@ ImageFormat = Literal["url", "b64_json", "both"]
 UnknownModels = Literal["refuse", "forward"]
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """One call to 302: its body, byte for byte, and the fingerprint under which its picture is kept."""
 
     body: bytes
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """What a request becomes. `price` is in micro-USD, for all payloads together."""
 
     model: Model

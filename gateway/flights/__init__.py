@@ -1,5 +1,6 @@
 """The paid call's life: it belongs to the engine, not to the client that began it."""
 
+from gateway.flights.deadline import Deadline
 from gateway.flights.flights import Flights
 
-__all__ = ["Flights"]
+__all__ = ["Deadline", "Flights"]

@@ -38,17 +38,23 @@ class Flights(Generic[T]):
     def __len__(self) -> int:
         return len(self._tasks)
 
-    async def join(self, key: str | None, begin: Callable[[], Awaitable[T]]) -> Landed[T]:
-        """Wait for the flight of this key, beginning it where there is none; without a key the flight is nobody else's.
+    async def join(self, key: str | None, begin: Callable[[], Awaitable[T]], within: float) -> Landed[T]:
+        """Wait for the flight of this key, at most `within` seconds, beginning it where there is none.
+
+        Without a key the flight is nobody else's.
 
         Raises:
+            TimeoutError: it has not landed yet; it goes on.
             GatewayError: the flight's failure, the same for all who wait.
         """
         flight = self._live.get(key) if key is not None else None
         joined = flight is not None
         if flight is None:
             flight = self._begin(key, begin)
-        result = await asyncio.shield(flight)
+        await asyncio.wait((flight,), timeout=within)
+        if not flight.done():
+            raise TimeoutError
+        result = flight.result()
         if isinstance(result, GatewayError):
             raise result.copy()
         return Landed(result, joined)

@@ -13,11 +13,13 @@ from gateway.core.outcome import Outcome
 from gateway.core.request import plain
 from gateway.pipeline import Asked, Gateway
 from gateway.ports import Store, StoreUnavailableError
-from gateway.web.middleware import OUTCOME, read_body
+from gateway.web.middleware import HEADERS, OUTCOME, read_body
 from gateway.web.render import Reply, images_reply, json_reply, model_object, models_reply
 
 # `curl -d` says form where it means JSON, and some clients say nothing at all.
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded"})
+
+_NO_DIRECTIVES: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,26 @@ class Endpoints:
     async def generations(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/generations`."""
         outcome = _begin(scope, "generations")
-        headers = dict(scope["headers"])
+        headers = scope[HEADERS]
         answer = await self.gateway.generate(_secret(headers), self._asked(scope, receive, headers), outcome)
         return images_reply(answer)
 
     async def plan(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/plan`."""
         outcome = _begin(scope, "plan")
-        headers = dict(scope["headers"])
+        headers = scope[HEADERS]
         return json_reply(await self.gateway.plan(_secret(headers), self._asked(scope, receive, headers), outcome))
 
     async def models(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /v1/models`."""
         outcome = _begin(scope, "models")
-        self.gateway.authenticate(_secret(dict(scope["headers"])), outcome)
+        self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
         return models_reply(self.gateway.catalogue)
 
     async def model(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /v1/models/{id}`, by any name that leads to a model."""
         outcome = _begin(scope, "models")
-        self.gateway.authenticate(_secret(dict(scope["headers"])), outcome)
+        self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
         name = scope["path_params"]["id"]
         if (found := self.gateway.catalogue.resolve(name)) is None:
             message = f"The model {plain(name)!r} does not exist; GET /v1/models lists those that do."
@@ -111,11 +113,13 @@ def _secret(headers: dict[bytes, bytes]) -> bytes | None:
 
 def _directives(cache_control: bytes | None) -> frozenset[str]:
     if cache_control is None:
-        return frozenset()
+        return _NO_DIRECTIVES
     return frozenset(part.strip().lower() for part in cache_control.decode("latin-1").split(","))
 
 
 def _expect_json(content_type: bytes) -> None:
+    if content_type == b"application/json":
+        return
     kind = content_type.decode("latin-1").partition(";")[0].strip().lower()
     if kind in _JSON_TYPES or (kind.startswith("application/") and kind.endswith("+json")):
         return

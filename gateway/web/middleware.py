@@ -4,24 +4,26 @@ Pure ASGI, one layer: a `BaseHTTPMiddleware` would cost more than all the rest o
 """
 
 import asyncio
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from random import getrandbits
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.outcome import Outcome
+from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
-from gateway.web.render import Reply, error_reply
+from gateway.web.render import Headers, Reply, error_reply
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
 # A body may be this many seconds silent, and must come at 64 KiB a second after the first ten.
 _IDLE: Final = 10.0
 _SLOWEST: Final = 64 * 1024
+_LONGEST_LENGTH: Final = 18
 OUTCOME: Final = "gateway.outcome"
+HEADERS: Final = "gateway.headers"
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Reply]]
 Hot = Mapping[tuple[str, str], Endpoint]
@@ -46,11 +48,11 @@ class Front:
             await self._rest(scope, receive, send)
             return
         started = self._clock.monotonic()
-        outcome = Outcome("req_" + secrets.token_hex(16), method=_method(scope["method"]))
+        outcome = Outcome(f"req_{getrandbits(128):032x}", _method(scope["method"]))
         scope[OUTCOME] = outcome
         exchange = _Exchange(self._clock, started, outcome, send)
         try:
-            guard(scope["headers"])
+            scope[HEADERS] = guard(scope["headers"])
             endpoint = self._hot.get((scope["method"], scope["path"]))
             if endpoint is None:
                 await self._rest(scope, receive, exchange.send)
@@ -63,7 +65,7 @@ class Front:
         except Exception as error:  # noqa: BLE001 - the last line of defence: the caller gets an answer, the log the cause
             await exchange.fault(self._observer, error)
         finally:
-            outcome.seconds = self._clock.monotonic() - started
+            outcome.ms = round((self._clock.monotonic() - started) * 1000, 2)
             self._observer.request(outcome)
 
 
@@ -78,26 +80,30 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._outcome.status = message["status"]
-            spent = int((self._clock.monotonic() - self._started) * 1000)
-            message["headers"] = [
-                *message["headers"],
-                (b"x-request-id", self._outcome.request_id.encode()),
-                (b"openai-processing-ms", b"%d" % spent),
-                (b"openai-version", b"2020-10-01"),
-                (b"x-content-type-options", b"nosniff"),
-            ]
+            message["headers"] = [*message["headers"], *self._begin(message["status"])]
         await self._send(message)
 
     async def reply(self, reply: Reply) -> None:
-        headers = [*reply.headers, (b"content-length", b"%d" % reply.length)]
-        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        headers = [*reply.headers, (b"content-length", b"%d" % reply.length), *self._begin(reply.status)]
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         last = None
         for piece in reply.pieces:
             if last is not None:
                 await self._send({"type": "http.response.body", "body": last, "more_body": True})
             last = piece
         await self._send({"type": "http.response.body", "body": last or b""})
+
+    def _begin(self, status: int) -> Headers:
+        outcome = self._outcome
+        outcome.status = status
+        outcome.code = outcome.code or "ok"
+        spent = int((self._clock.monotonic() - self._started) * 1000)
+        return [
+            (b"x-request-id", outcome.request_id.encode()),
+            (b"openai-processing-ms", b"%d" % spent),
+            _VERSION,
+            _NO_SNIFFING,
+        ]
 
     async def fail(self, error: GatewayError) -> None:
         self._outcome.code = error.kind.row.code
@@ -112,6 +118,8 @@ class _Exchange:
         await self.fail(internal_error())
 
 
+_VERSION: Final = (b"openai-version", b"2020-10-01")
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _UNREAD: Final = frozenset(
     {
         Kind.INVALID_API_KEY,
@@ -123,23 +131,21 @@ _UNREAD: Final = frozenset(
 )
 
 
-def guard(headers: list[tuple[bytes, bytes]]) -> None:
-    """Refuse heads that no honest client sends and that proxies read differently than we do.
+def guard(raw: Headers) -> dict[bytes, bytes]:
+    """Refuse heads that no honest client sends and that proxies read differently than we do; the others by name.
 
     Raises:
         GatewayError: `invalid_headers`.
     """
-    names = [name for name, _ in headers]
-    if (
-        len(names) > _MOST_HEADERS
-        or sum(map(len, names)) + sum([len(value) for _, value in headers]) > _LONGEST_HEADERS
-    ):
+    headers = dict(raw)
+    if len(raw) > _MOST_HEADERS or sum(map(len, headers.values())) > _LONGEST_HEADERS:
         message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
         raise GatewayError(Kind.INVALID_HEADERS, message)
-    if names.count(b"host") != 1:
+    if b"host" not in headers or (len(headers) != len(raw) and [name for name, _ in raw].count(b"host") > 1):
         raise GatewayError(Kind.INVALID_HEADERS, "The request needs exactly one Host header.")
-    if b"transfer-encoding" in names and b"content-length" in names:
+    if b"transfer-encoding" in headers and b"content-length" in headers:
         raise GatewayError(Kind.INVALID_HEADERS, "The request has both Content-Length and Transfer-Encoding.")
+    return headers
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -149,15 +155,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         GatewayError: `request_too_large`, `request_timeout`.
         ClientGoneError: nobody is there any more.
     """
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not re.fullmatch(rb"[0-9]{1,18}", announced) or int(announced) > limit:
+    announced = scope[HEADERS].get(b"content-length", b"0")
+    if not announced.isdigit() or len(announced) > _LONGEST_LENGTH or int(announced) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    clock = asyncio.get_running_loop().time
+    latest = clock() + _IDLE
     try:
-        async with asyncio.timeout(_IDLE) as timer:
+        with Deadline(_IDLE) as deadline:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -168,11 +174,10 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
                     raise _too_large(limit)
                 chunks.append(chunk)
                 if not message.get("more_body"):
-                    break
-                timer.reschedule(min(loop.time() + _IDLE, begun + _IDLE + size / _SLOWEST))
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                deadline.renew(min(_IDLE, latest + size / _SLOWEST - clock()))
     except TimeoutError:
         raise GatewayError(Kind.REQUEST_TIMEOUT, "The request's body came too slowly.") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(limit: int) -> GatewayError:

@@ -4,16 +4,16 @@ Pictures leave in pieces: base64 of a picture is made while the client takes it,
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Final
 
+import msgspec
 import orjson
 import pybase64
 
 from gateway.core.catalogue import MICRO, Catalogue, Model
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.outcome import CacheState
+from gateway.core.outcome import WORDS, CacheState
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
 from gateway.pipeline import Answer, Picture
 
@@ -35,14 +35,13 @@ _USAGE: Final = b',"usage":' + orjson.dumps(
 _CREATED: Final = 1_745_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """An answer: its head, and its body in pieces whose total length is known."""
 
     status: int
     headers: Headers
     length: int
-    pieces: Iterable[bytes] = field(default=())
+    pieces: Iterable[bytes]
 
 
 def json_reply(value: object, status: int = 200, headers: Headers | None = None) -> Reply:
@@ -135,18 +134,20 @@ def _pieces(head: bytes, parts: list[tuple[bytes, bytes]], tail: bytes) -> Itera
 
 
 def _cache_headers(pictures: list[Picture]) -> Headers:
-    least = max(pictures, key=lambda picture: picture.cache)
-    match least.cache:
+    """RFC 9211's `Cache-Status` and our own word, of the least lucky picture."""
+    least = max([picture.cache for picture in pictures])
+    match least:
         case CacheState.HIT:
-            status = b"gateway; hit; ttl=%d" % min(picture.ttl for picture in pictures)
+            status = b"gateway; hit; ttl=%d" % min([picture.ttl for picture in pictures])
         case CacheState.JOINED:
             status = b"gateway; fwd=miss; collapsed"
         case CacheState.MISS:
             status = b"gateway; fwd=miss"
         case CacheState.BYPASS:
             status = b"gateway; fwd=request"
-    if least.cache >= CacheState.MISS and all(
-        picture.stored for picture in pictures if picture.cache >= CacheState.MISS
-    ):
+    if least >= CacheState.MISS and all(picture.stored for picture in pictures if picture.cache >= CacheState.MISS):
         status += b"; stored"
-    return [(b"cache-status", status), (b"x-gateway-cache", least.cache.word.encode())]
+    return [(b"cache-status", status), _CACHE_WORDS[least]]
+
+
+_CACHE_WORDS: Final = tuple((b"x-gateway-cache", word.encode()) for word in WORDS)
