@@ -27,7 +27,7 @@ from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Upstream302, UpstreamOptions
-from gateway.core.catalogue import Catalogue
+from gateway.core.catalogue import Catalogue, Defaults
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
@@ -37,6 +37,8 @@ from gateway.pipeline import Gateway, Options
 from gateway.settings import Settings, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints
+from gateway.web.places import WebOptions
+from gateway.web.routes import Site
 from gateway.web.routes import build as build_routes
 
 
@@ -54,7 +56,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     clock = SystemClock()
     observation = Observation(metrics, lines)
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
-    cache = RedisCache(store, clock, ttl=settings.cache_ttl, unknown_hold=settings.unknown_hold)
+    cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
     upstream = Upstream302(transports[0], _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
@@ -84,13 +86,14 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
             lines.write("info", "stopped", {"pid": os.getpid()})
             lines.close()
 
-    endpoints = Endpoints(gateway, store, metrics.scrape, settings.max_body)
-    return build_routes(endpoints, observation, clock, lifespan)
+    endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
+    return build_routes(Site(endpoints, observation, clock, lifespan, settings.cors_origins))
 
 
 def catalogue(settings: Settings) -> Catalogue:
     """The catalogue of these settings; raises CatalogueError."""
-    return load_catalogue(read_sources(settings), settings.default_model)
+    defaults = Defaults(settings.default_model, settings.edit_model, settings.variation_model)
+    return load_catalogue(read_sources(settings), defaults)
 
 
 def _options(settings: Settings) -> Options:
@@ -98,7 +101,19 @@ def _options(settings: Settings) -> Options:
         policy=Policy(settings.coercion),
         cache_scope=settings.cache_scope,
         answer_timeout=settings.answer_timeout,
+        url_ttl=settings.cache_ttl,
+        variation_prompt=settings.variation_prompt,
         rules=Rules(settings.response_format_default, settings.unknown_models),
+    )
+
+
+def _web_options(settings: Settings) -> WebOptions:
+    return WebOptions(
+        max_body=settings.max_body,
+        max_form=settings.max_form,
+        keepalive_after=settings.keepalive_after,
+        public_url=settings.public_url,
+        trusted_proxies=settings.trusted_proxies,
     )
 
 

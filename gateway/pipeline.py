@@ -6,7 +6,7 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -14,14 +14,25 @@ import msgspec
 
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Adjustment, Policy
+from gateway.core.edits import parse_edit, parse_form
 from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.keys import Caller, Keyring
 from gateway.core.outcome import WORDS, CacheState, Outcome
-from gateway.core.request import ImageRequest, parse
+from gateway.core.picture import media_type
+from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import ImageFormat, Payload, Plan, Rules, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights
-from gateway.ports import Cache, Clock, Downloader, Drawn, Observer, Upstream
+from gateway.ports import (
+    Cache,
+    Clock,
+    Downloader,
+    Drawn,
+    MediaStore,
+    MediaUnavailableError,
+    Observer,
+    Upstream,
+)
 
 T = TypeVar("T")
 
@@ -30,6 +41,9 @@ T = TypeVar("T")
 _LARGE: Final = 256 * 1024
 _SMALL: Final = 4 * 1024
 _MOST_UNDERSTOOD: Final = 1024
+_TAKE_IN_WITHIN: Final = 60.0
+# How an address in our own store is written in the cache: its origin is the caller's, who may come by several names.
+MEDIA: Final = "media:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +52,33 @@ class Options:
 
     policy: Policy = Policy.DOCUMENTED
     cache_scope: str = "gateway"
-    cache_ttl: int = 3600
     answer_timeout: float = 290.0
+    heartbeat: float = 15.0
+    url_ttl: int = 3600
+    media_ttl: int = 604_800
+    variation_prompt: str = "A variation of this picture."
     rules: Rules = Rules()
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request as it came in: how to read its body, and what its headers ask of cache and coercion."""
 
-    read: Callable[[], Awaitable[bytes]]
+    read: Callable[[], Awaitable[bytes | Form]]
+    dialect: Dialect = Dialect.GENERATIONS
+    model: str | None = None
+    """The model of whose path this is, for a body that names none."""
+    patience: float | None = None
+    """How many seconds the caller said to wait."""
     coercion: str | None = None
     look_up: bool = True
     keep: bool = True
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):
-    """One picture of the answer; `data` only where bytes were asked for. `ttl` in seconds, for a hit."""
+    """One picture of the answer; `data` only where bytes were asked for. `ttl` in seconds, for a hit.
+
+    `url` is 302's, or `media:` and a name in our own store.
+    """
 
     url: str
     cache: CacheState
@@ -73,7 +98,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Flown(msgspec.Struct, frozen=True, gc=False):
-    drawn: Drawn
+    url: str
     stored: bool
 
 
@@ -83,15 +108,22 @@ class _Understood(msgspec.Struct, frozen=True, gc=False):
     plan: Plan
     format: ImageFormat
     usage: bool
+    stream: bool
     prompt_length: int
     digest: str
 
 
-class _Job(msgspec.Struct, frozen=True, gc=False):
-    """One request on its way through the steps."""
+_Key = tuple[Dialect, str | None, bytes, Policy, str]
+
+
+class Order(msgspec.Struct, frozen=True, gc=False):
+    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds."""
 
     caller: Caller
     plan: Plan
+    format: ImageFormat
+    usage: bool
+    stream: bool
     asked: Asked
     deadline: float
     outcome: Outcome
@@ -110,34 +142,63 @@ class Gateway:
     observer: Observer
     clock: Clock
     options: Options
-    understood: dict[tuple[bytes, Policy, str], _Understood] = field(default_factory=dict)
+    media: MediaStore | None = None
+    understood: dict[_Key, _Understood] = field(default_factory=dict)
     """What small bodies meant, the oldest forgotten first: a cache hit is a body that was read before."""
 
-    async def generate(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Answer:
-        """Answer `POST /v1/images/generations`.
+    async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
+        """Take a request as far as it costs nothing: who asks, for what, and what it becomes.
 
         Raises:
-            GatewayError: any kind; `outcome` is filled as far as the request came.
+            GatewayError: any kind of the caller's own making; `outcome` is filled as far as the request came.
         """
-        deadline = self.clock.monotonic() + self.options.answer_timeout
+        started = self.clock.monotonic()
         caller = self.authenticate(secret, outcome)
-        understood = await self._understand(caller, asked, outcome)
-        job = _Job(caller, understood.plan, asked, deadline, outcome)
-        pictures = await _all([self._picture(job, payload) for payload in job.plan.payloads])
-        outcome.states = states = tuple([picture.cache for picture in pictures])
-        outcome.cache, outcome.images = WORDS[max(states)], len(states)
-        return await self.respond(job, understood, pictures)
+        found = await self._understand(caller, asked, outcome)
+        wait = self.options.answer_timeout
+        if asked.patience is not None and not found.stream:
+            wait = min(wait, asked.patience)
+        return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
 
-    async def plan(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> dict[str, object]:
-        """Answer `POST /v1/images/plan`: what a generation would become; nothing is spent.
+    async def generate(self, order: Order) -> Answer:
+        """Have all pictures drawn, together.
 
         Raises:
-            GatewayError: as `generate` would for the same body.
+            GatewayError: of the first picture that failed.
         """
-        caller = self.authenticate(secret, outcome)
-        plan = (await self._understand(caller, asked, outcome)).plan
-        kept = await _all([self.cache.recall(payload.fingerprint, caller) for payload in plan.payloads])
-        return describe(plan, [isinstance(entry, Entry) for entry in kept])
+        pictures = await _all([self._picture(order, payload) for payload in order.plan.payloads])
+        self._count(order, pictures)
+        return await self.respond(order, pictures)
+
+    async def each(self, order: Order) -> AsyncIterator[Picture | None]:
+        """Have all pictures drawn, and yield each with its bytes as it comes; None whenever there was long silence.
+
+        Raises:
+            GatewayError: of the first picture that failed.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = {loop.create_task(self._with_bytes(order, payload)) for payload in order.plan.payloads}
+        pictures: list[Picture] = []
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=self.options.heartbeat, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    pictures.append(task.result())
+                    yield pictures[-1]
+                if not done:
+                    yield None
+            self._count(order, pictures)
+        finally:
+            # Only these waiters end: the flights they wait for go on.
+            for task in waiting:
+                task.cancel()
+
+    async def plan(self, order: Order) -> dict[str, object]:
+        """Tell what a generation would become; nothing is spent."""
+        kept = await _all([self.cache.recall(payload.fingerprint, order.caller) for payload in order.plan.payloads])
+        return describe(order.plan, [isinstance(entry, Entry) for entry in kept])
 
     def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
         """Key → Caller."""
@@ -145,88 +206,117 @@ class Gateway:
         outcome.key, outcome.team = caller.key, caller.team
         return caller
 
-    def parse(self, data: bytes) -> ImageRequest:
+    def parse(self, dialect: Dialect, data: bytes | Form) -> ImageRequest:
         """Body → ImageRequest."""
-        return parse(data)
+        if isinstance(data, Form):
+            return parse_form(dialect, data, self.options.variation_prompt)
+        return parse(data) if dialect is Dialect.GENERATIONS else parse_edit(data)
 
     def translate(self, request: ImageRequest, policy: Policy, scope: str) -> Plan:
         """ImageRequest × Model → Plan."""
         return translate(request, self.catalogue, policy, scope, self.options.rules)
 
-    async def recall(self, job: _Job, payload: Payload) -> Picture | None:
+    async def recall(self, order: Order, payload: Payload) -> Picture | None:
         """Look for a kept picture; an unknown outcome is told again even where the look-up is skipped."""
-        found = await self.cache.recall(payload.fingerprint, job.caller)
+        found = await self.cache.recall(payload.fingerprint, order.caller)
         if isinstance(found, GatewayError):
             raise found
-        if found is None or not job.asked.look_up:
+        if found is None or not order.asked.look_up:
+            return None
+        name = media_name(found.url)
+        if name is not None and (self.media is None or await self.media.find(name) is None):
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
 
-    async def join(self, job: _Job, payload: Payload) -> Picture:
+    async def join(self, order: Order, payload: Payload) -> Picture:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""
-        fresh = not job.asked.look_up
+        fresh = not order.asked.look_up
         key = None if fresh else payload.fingerprint
-        patience = max(0.0, job.deadline - self.clock.monotonic())
+        patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(job, payload), patience)
+            landed = await self.flights.join(key, lambda: self._fly(order, payload), patience)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
         state = CacheState.JOINED if landed.joined else CacheState.BYPASS if fresh else CacheState.MISS
-        return Picture(landed.value.drawn.url, state, stored=landed.value.stored)
+        return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    async def send(self, job: _Job, payload: Payload) -> Drawn:
+    async def send(self, order: Order, payload: Payload) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
         started = self.clock.monotonic()
         code, request_id = Kind.INTERNAL_ERROR.row.code, ""
         try:
-            drawn = await self.upstream.send(payload.body, job.plan.model, known_model=job.plan.known)
+            drawn = await self.upstream.send(payload.body, order.plan.model, known_model=order.plan.known)
             code, request_id = "ok", drawn.request_id
         except GatewayError as error:
             code, request_id = error.kind.row.code, error.upstream_request_id
             if error.kind.row.outcome_unknown:
-                await self.cache.hold(payload.fingerprint, job.caller, error)
+                await self.cache.hold(payload.fingerprint, order.caller, error)
             raise
         finally:
-            self.observer.upstream(job.outcome.model, code, self.clock.monotonic() - started)
-            job.outcome.upstream_request_ids += (request_id,) if request_id else ()
+            self.observer.upstream(order.outcome.model, code, self.clock.monotonic() - started)
+            order.outcome.upstream_request_ids += (request_id,) if request_id else ()
         return drawn
 
-    async def settle(self, job: _Job, payload: Payload, drawn: Drawn) -> bool:
-        """Count the cost and keep the picture; whether it was kept."""
-        self.observer.paid(job.caller, job.outcome.model, job.plan.model.price)
-        return job.asked.keep and await self.cache.keep(payload.fingerprint, drawn.url)
+    async def settle(self, order: Order, payload: Payload, drawn: Drawn) -> _Flown:
+        """Count the cost, take the picture into our own store where there is one, and keep it."""
+        self.observer.paid(order.caller, order.outcome.model, order.plan.model.price)
+        name = await self._take_in(drawn.url) if self.media is not None else None
+        url, ttl = (drawn.url, self.options.url_ttl) if name is None else (MEDIA + name, self.options.media_ttl)
+        return _Flown(url, order.asked.keep and await self.cache.keep(payload.fingerprint, url, ttl))
 
-    async def materialize(self, job: _Job, picture: Picture) -> Picture:
+    async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
-        data = await self.downloader.fetch(picture.url, job.deadline)
-        return Picture(picture.url, picture.cache, picture.ttl, picture.stored, data)
+        name = media_name(picture.url)
+        if name is None or self.media is None:
+            data = await self.downloader.fetch(picture.url, order.deadline)
+        elif (found := await self.media.find(name)) is not None:
+            data = await self.media.read(name, 0, found.size)
+        else:
+            raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The picture is no longer kept; ask again for a new one.")
+        return msgspec.structs.replace(picture, data=data)
 
-    async def respond(self, job: _Job, understood: _Understood, pictures: list[Picture]) -> Answer:
+    async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
-        if understood.format != "url":
-            pictures = await _all([self.materialize(job, picture) for picture in pictures])
-        created = int(self.clock.now())
-        return Answer(created, pictures, understood.format, understood.usage, job.plan.adjustments)
+        if order.format != "url":
+            pictures = await _all([self.materialize(order, picture) for picture in pictures])
+        return Answer(int(self.clock.now()), pictures, order.format, order.usage, order.plan.adjustments)
 
-    async def _picture(self, job: _Job, payload: Payload) -> Picture:
-        return await self.recall(job, payload) or await self.join(job, payload)
+    async def _picture(self, order: Order, payload: Payload) -> Picture:
+        return await self.recall(order, payload) or await self.join(order, payload)
 
-    async def _fly(self, job: _Job, payload: Payload) -> _Flown:
-        drawn = await self.send(job, payload)
-        return _Flown(drawn, await self.settle(job, payload, drawn))
+    async def _with_bytes(self, order: Order, payload: Payload) -> Picture:
+        return await self.materialize(order, await self._picture(order, payload))
+
+    async def _fly(self, order: Order, payload: Payload) -> _Flown:
+        drawn = await self.send(order, payload)
+        return await self.settle(order, payload, drawn)
+
+    async def _take_in(self, url: str) -> str | None:
+        """Copy a picture into our store; where that fails 302's own address still serves."""
+        try:
+            data = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
+            return await self.media.keep(data, media_type(data) or "") if self.media is not None else None
+        except (GatewayError, MediaUnavailableError):
+            self.observer.dependency_error("media")
+            return None
+
+    def _count(self, order: Order, pictures: list[Picture]) -> None:
+        outcome = order.outcome
+        outcome.states = states = tuple([picture.cache for picture in pictures])
+        outcome.cache, outcome.images = WORDS[max(states)], len(states)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> _Understood:
         policy = self._policy(asked.coercion)
         data = await asked.read()
-        key = (data, policy, self._scope(caller))
-        understood = self.understood.get(key)
-        if understood is None:
-            if len(data) > _LARGE:
-                understood = await asyncio.to_thread(self._read, *key)
-            else:
-                understood = self._read(*key)
-            if len(data) <= _SMALL:
+        scope = self._scope(caller)
+        if isinstance(data, Form) or len(data) > _LARGE:
+            understood = await asyncio.to_thread(self._read, asked, data, policy, scope)
+        else:
+            key = (asked.dialect, asked.model, data, policy, scope)
+            known = self.understood.get(key)
+            understood = self._read(asked, data, policy, scope) if known is None else known
+            if known is None and len(data) <= _SMALL:
                 self._remember(key, understood)
         plan = understood.plan
         outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
@@ -235,17 +325,20 @@ class Gateway:
         outcome.adjusted = tuple([adjustment.field for adjustment in plan.adjustments])
         return understood
 
-    def _read(self, data: bytes, policy: Policy, scope: str) -> _Understood:
-        request = self.parse(data)
+    def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> _Understood:
+        request = self.parse(asked.dialect, data)
+        if request.model is None and asked.model is not None:
+            request = msgspec.structs.replace(request, model=asked.model)
         return _Understood(
             plan=self.translate(request, policy, scope),
             format=image_format(request, self.options.rules),
             usage=is_gpt_image(request.model),
+            stream=request.stream,
             prompt_length=len(request.prompt),
             digest=hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16],
         )
 
-    def _remember(self, key: tuple[bytes, Policy, str], understood: _Understood) -> None:
+    def _remember(self, key: _Key, understood: _Understood) -> None:
         if len(self.understood) >= _MOST_UNDERSTOOD:
             del self.understood[next(iter(self.understood))]
         self.understood[key] = understood
@@ -267,6 +360,11 @@ class Gateway:
         except ValueError:
             message = f"x-gateway-coercion must be one of {', '.join(Policy)}."
             raise invalid_value("x-gateway-coercion", message) from None
+
+
+def media_name(url: str) -> str | None:
+    """The name of a picture in our own store; None for any other address."""
+    return url.removeprefix(MEDIA) if url.startswith(MEDIA) else None
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

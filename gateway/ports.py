@@ -52,11 +52,38 @@ class Cache(Protocol):
     async def recall(self, fingerprint: str, caller: Caller) -> Entry | GatewayError | None:
         """The kept picture, the unknown outcome this key must be told again, or None; one round trip."""
 
-    async def keep(self, fingerprint: str, url: str) -> bool:
-        """Keep a picture; whether it was stored."""
+    async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
+        """Keep a picture for `ttl` seconds; whether it was stored."""
 
     async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
         """Remember an unknown outcome for this key."""
+
+
+class MediaUnavailableError(Exception):
+    """The media store did not take or give a picture's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What is kept under a name: bytes, media type, entity tag without quotes, seconds since 1970."""
+
+    size: int
+    media_type: str
+    etag: str
+    modified: float
+
+
+class MediaStore(Protocol):
+    """Bytes of pictures, under names that nobody can guess."""
+
+    async def keep(self, data: bytes, media_type: str) -> str:
+        """Store a picture; its name, `<32 hex>.<ext>`. Raises `MediaUnavailableError`."""
+
+    async def find(self, name: str) -> MediaInfo | None:
+        """What is kept under a name; None where there is nothing, or the name is none of ours."""
+
+    async def read(self, name: str, start: int, end: int) -> bytes:
+        """The bytes [start, end). Raises `MediaUnavailableError`."""
 
 
 class Upstream(Protocol):

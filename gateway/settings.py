@@ -6,6 +6,7 @@ is the only place that reads the environment; a wrong setting stops the start wi
 """
 
 import difflib
+import ipaddress
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,12 +55,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_hold: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
     coercion: Literal["documented", "nearest", "strict"] = "documented"
     default_model: str = "dall-e-3-t2i"
+    edit_model: str = "302ai-kolors-i2i"
+    variation_model: str = "302ai-kolors-i2i"
+    variation_prompt: str = "A variation of this picture, of the same subject and in the same style."
     unknown_models: Literal["refuse", "forward"] = "refuse"
     response_format_default: Literal["url", "b64_json", "both"] = "url"
     models: str = ""
     data_dir: str = "data"
     max_body: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 28 * 1024 * 1024
+    max_form: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 50 * 1024 * 1024
     answer_timeout: Seconds = 290.0
+    keepalive_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    cors_origins: tuple[str, ...] = ()
+    media: str = ""
+    media_max_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024)] = 10 * 1024**3
+    media_max_age: Annotated[int, msgspec.Meta(ge=60)] = 7 * 86_400 + 3600
+    public_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shown = {name: "<hidden>" if name in SECRETS else getattr(self, name) for name in self.__struct_fields__}
@@ -169,6 +181,15 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
         raise wrong("upstream_keys", "a key of 302.AI has only printable ASCII and no spaces")
     if any(set(host) & set("/@ ?#") for host in settings.image_hosts):
         raise wrong("image_hosts", "write host or host:port, without scheme or path")
+    if any(urlsplit(place).scheme not in {"http", "https"} for place in settings.cors_origins if place != "*"):
+        raise wrong("cors_origins", "write origins like https://app.example.com, or * for all")
+    if settings.public_url and urlsplit(settings.public_url).scheme not in {"http", "https"}:
+        raise wrong("public_url", "write a base URL like https://images.example.com")
+    for network in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError as exc:
+            raise wrong("trusted_proxies", f"{network} is no address or network like 10.0.0.0/8") from exc
     if settings.answer_timeout < settings.upstream_timeout:
         upstream = sources.get("upstream_timeout", f"{PREFIX}UPSTREAM_TIMEOUT")
         raise wrong("answer_timeout", f"it must not be less than {upstream}, {settings.upstream_timeout:g} seconds")

@@ -16,10 +16,9 @@ class RedisCache:
     Keys are `gw:{fingerprint}:…`: the braces keep what belongs to a picture on one server of a cluster.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, ttl: int, unknown_hold: int) -> None:
+    def __init__(self, store: Store, clock: Clock, *, unknown_hold: int) -> None:
         self._store: Final = store
         self._clock: Final = clock
-        self._ttl: Final = ttl
         self._unknown_hold: Final = unknown_hold
         # Unknown outcomes of this process, by monotonic expiry: with Redis gone they still must not be paid twice.
         self._held: Final[dict[str, tuple[float, GatewayError]]] = {}
@@ -37,12 +36,12 @@ class RedisCache:
             return error
         return None if entry is None else read_entry(entry, fingerprint, self._clock.now())
 
-    async def keep(self, fingerprint: str, url: str) -> bool:
+    async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
         """Keep a picture for `ttl` seconds; whether it was stored."""
-        if self._ttl <= 0:
+        if ttl <= 0:
             return False
-        entry = Entry(fingerprint, url, self._clock.now() + self._ttl)
-        return await self._set(f"gw:{{{fingerprint}}}:image", encode(entry), self._ttl)
+        entry = Entry(fingerprint, url, self._clock.now() + ttl)
+        return await self._set(f"gw:{{{fingerprint}}}:image", encode(entry), ttl)
 
     async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
         """Remember an unknown outcome for this key, here and in Redis."""

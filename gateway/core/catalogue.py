@@ -58,17 +58,30 @@ class _ModelRow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Defaults:
+    """Who draws for those that name no model of 302's: from text, and where a picture comes along."""
+
+    generation: str = "dall-e-3-t2i"
+    edit: str = "302ai-kolors-i2i"
+    variation: str = "302ai-kolors-i2i"
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
-    """A name's model. `substituted` tells that the name is OpenAI's for another model than the one that will draw."""
+    """A name's model.
+
+    `alias` tells that the name is one of OpenAI's, `substituted` that not even a twin of it will draw.
+    """
 
     model: Model
+    alias: bool = False
     substituted: bool = False
 
 
 class Catalogue:
     """The models by id, and every name that leads to them."""
 
-    def __init__(self, models: Mapping[str, Model], aliases: Mapping[str, str], default: str) -> None:
+    def __init__(self, models: Mapping[str, Model], aliases: Mapping[str, str], defaults: "Defaults") -> None:
         self.models: Final = dict(models)
         self.aliases: Final = dict(aliases)
         self._bare: dict[str, dict[str, Model]] = {}
@@ -78,10 +91,9 @@ class Catalogue:
                 self._bare.setdefault(id_[: suffix.start()], {})[suffix[1]] = model
         self._prefixes = [(normalise(name[:-1]), to) for name, to in aliases.items() if name.endswith("*")]
         self._aliases = {normalise(name): to for name, to in aliases.items() if not name.endswith("*")}
-        if (found := self.resolve(default)) is None:
-            message = f"default_model {default!r} is in no catalogue row; `gateway302 models` lists the ids"
-            raise CatalogueError(message)
-        self.default: Final = found.model
+        self.default: Final = self._named("default_model", defaults.generation)
+        self.default_for_edits: Final = self._taking("edit_model", defaults.edit)
+        self.default_for_variations: Final = self._taking("variation_model", defaults.variation)
 
     def resolve(self, name: str, *, with_image: bool = False) -> Resolved | None:
         """Find the model a caller means: case and `_`/`-` do not count, the suffix may be missing, aliases apply."""
@@ -94,9 +106,9 @@ class Catalogue:
         if target is None:
             return None
         if target == DEFAULT:
-            return Resolved(self.default, substituted=True)
+            return Resolved(self.default, alias=True, substituted=True)
         found = self._find(normalise(target), with_image=with_image)
-        return Resolved(found) if found else None
+        return Resolved(found, alias=True) if found else None
 
     def sibling(self, model: Model) -> Model | None:
         """The same model of the other kind, where there is one."""
@@ -105,6 +117,22 @@ class Catalogue:
     def taking_images(self) -> list[str]:
         """Ids of the models that take a source picture."""
         return [model.id for model in self.models.values() if model.image != "none"]
+
+    def _taking(self, setting: str, name: str) -> Model:
+        model = self._named(setting, name)
+        if model.image == "none":
+            message = f"{setting} {name!r} takes no picture; these do: {', '.join(self.taking_images())}"
+            raise CatalogueError(message)
+        return model
+
+    def _named(self, setting: str, name: str) -> Model:
+        if (model := self._find(normalise(name), with_image=False)) is None:
+            target = self._aliases.get(normalise(name))
+            model = None if target is None else self._find(normalise(target), with_image=False)
+        if model is None:
+            message = f"{setting} {name!r} is in no catalogue row; `gateway302 models` lists the ids"
+            raise CatalogueError(message)
+        return model
 
     def _find(self, name: str, *, with_image: bool) -> Model | None:
         if model := self._exact.get(name):
@@ -126,7 +154,7 @@ def forwarded(name: str) -> Model:
     return Model(name, "free", Free(), "optional", 0)
 
 
-def load(sources: Iterable[tuple[str, str]], default: str) -> Catalogue:
+def load(sources: Iterable[tuple[str, str]], defaults: Defaults) -> Catalogue:
     """Build the catalogue from (file name, text) pairs; a later file adds to and overrides the earlier ones.
 
     Raises:
@@ -142,7 +170,7 @@ def load(sources: Iterable[tuple[str, str]], default: str) -> Catalogue:
         aliases |= {name: _alias(source, name, target) for name, target in data["aliases"].items()}
     models = {id_: _model(source, id_, row, shapes) for id_, (source, row) in rows.items()}
     _check_names(rows, models, aliases)
-    return Catalogue(models, aliases, default)
+    return Catalogue(models, aliases, defaults)
 
 
 def _parse(source: str, text: str) -> dict[str, dict[str, object]]:
@@ -229,9 +257,9 @@ def _check_names(
         if model.sibling and (model.sibling not in models or models[model.sibling].sibling != id_):
             message = f"{source}: model {id_!r}: its sibling {model.sibling!r} must be a row that names it back"
             raise CatalogueError(message)
-    names = Catalogue(models, {}, next(iter(models))) if models else None
+    bare = {_SUFFIX.sub("", name) for name in seen}
     for name, target in aliases.items():
-        if target != DEFAULT and (names is None or names.resolve(target) is None):
+        if target != DEFAULT and normalise(target) not in seen and normalise(target) not in bare:
             message = f"alias {name!r} leads to {target!r}, which is no model; write an id or {DEFAULT!r}"
             raise CatalogueError(message)
 

@@ -45,7 +45,7 @@ def read_entry(data: bytes, fingerprint: str, now: float) -> Entry | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     sound = entry.schema == _SCHEMA and entry.fingerprint == fingerprint and entry.expires > now
-    return entry if sound and entry.url.startswith(("http://", "https://")) else None
+    return entry if sound and entry.url.startswith(("http://", "https://", "media:")) else None
 
 
 def read_held(data: bytes, fingerprint: str) -> GatewayError | None:

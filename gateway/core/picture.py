@@ -14,6 +14,9 @@ from gateway.core.errors import GatewayError, Kind
 MAX_URL = 8192
 _URL = re.compile(r"https?://[^\s/?#@\\]+[^\s\\]*", re.ASCII | re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
+_JPEG_MARKER = 0xFF
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WEBP_HEAD = 30
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -62,6 +65,59 @@ def source_picture(param: str, text: str) -> str:
     if any(space in text for space in " \n\r\t"):
         text = "".join(text.split())
     return f"data:{_media_type_of(param, text)};base64,{text}"
+
+
+def to_data_uri(param: str, data: bytes) -> str:
+    """Wrap uploaded bytes for the wire, by their true type.
+
+    Raises:
+        GatewayError: `invalid_image`, naming `param`.
+    """
+    kind = media_type(data)
+    if kind is None:
+        raise _invalid(param, "the bytes are no PNG, JPEG, WebP or GIF")
+    return f"data:{kind};base64,{pybase64.b64encode_as_string(data)}"
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """A picture's width and height from its head; None where the head does not tell."""
+    match media_type(data):
+        case "image/png" if data[12:16] == b"IHDR":
+            return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        case "image/gif":
+            return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+        case "image/jpeg":
+            return _jpeg_size(data)
+        case "image/webp":
+            return _webp_size(data)
+        case _:
+            return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Walk the segments to the frame header (SOF0 to SOF15, but for DHT, JPG and DAC)."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == _JPEG_MARKER:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker in _JPEG_FRAMES:
+            height, width = data[place + 5 : place + 7], data[place + 7 : place + 9]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        place += 2 + length
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    match data[12:16]:
+        case b"VP8X" if len(data) >= _WEBP_HEAD:
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        case b"VP8L" if len(data) >= _WEBP_HEAD:
+            bits = int.from_bytes(data[21:25], "little")
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 " if len(data) >= _WEBP_HEAD:
+            width, height = data[26:28], data[28:30]
+            return int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
+        case _:
+            return None
 
 
 def _media_type_of(param: str, text: str) -> str:

@@ -5,7 +5,8 @@ fields of `ImageRequest` can ever reach the upstream. Which model takes what is 
 """
 
 import re
-from typing import Any, Final, Literal
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -23,13 +24,30 @@ _LONGEST_QUOTE: Final = 60
 ResponseFormat = Literal["url", "b64_json"]
 
 
-class _Body(msgspec.Struct, gc=False):
+class Dialect(StrEnum):
+    """Which of OpenAI's image endpoints a body was written for."""
+
+    GENERATIONS = "generations"
+    EDITS = "edits"
+    VARIATIONS = "variations"
+
+
+class Form(msgspec.Struct, frozen=True, gc=False):
+    """A multipart body: the text parts, and the bytes of the others by part name in the order they came."""
+
+    fields: dict[str, str]
+    pictures: list[tuple[str, bytes]]
+
+
+class Body(msgspec.Struct, gc=False):
     """The fields that are read; `Any` where our own message is better than the decoder's."""
 
     prompt: str | None = None
     model: str | None = None
     n: int | None = None
     size: Any = None
+    image_size: Any = None
+    batch_size: int | None = None
     aspect_ratio: Any = None
     width: Any = None
     height: Any = None
@@ -55,9 +73,11 @@ class _Body(msgspec.Struct, gc=False):
 
 # What OpenAI defines and 302 cannot do. `user` and `safety_identifier` say who asks, not what to draw: nothing is
 # lost there.
-UNSUPPORTED: Final = _Body.__struct_fields__[_Body.__struct_fields__.index("quality") :]
+UNSUPPORTED: Final = Body.__struct_fields__[Body.__struct_fields__.index("quality") :]
 
-_DECODER: Final = msgspec.json.Decoder(_Body)
+B = TypeVar("B", bound=Body)
+
+_DECODER: Final = msgspec.json.Decoder(Body)
 _PLAIN = re.compile(r"[A-Za-z0-9._:*-]{1,32}")
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)")
 
@@ -75,6 +95,8 @@ class ImageRequest(msgspec.Struct, frozen=True, gc=False):
     output_format: str | None = None
     seed: int | None = None
     response_format: ResponseFormat | None = None
+    stream: bool = False
+    variation: bool = False
     dropped: tuple[Adjustment, ...] = ()
 
 
@@ -84,22 +106,25 @@ def parse(data: bytes) -> ImageRequest:
     Raises:
         GatewayError: `invalid_json`, `missing_parameter`, `invalid_value` or `invalid_image`, with `param`.
     """
-    body = _decode(data)
+    return build(decode(_DECODER, data))
+
+
+def build(body: Body) -> ImageRequest:
+    """Check what was decoded, field by field.
+
+    Raises:
+        GatewayError: `missing_parameter`, `invalid_value` or `invalid_image`, with `param`.
+    """
     if body.prompt is None or not body.prompt.strip():
         raise GatewayError(Kind.MISSING_PARAMETER, "prompt is missing: say what to draw.", param="prompt")
     if len(body.prompt) > MAX_PROMPT:
         raise invalid_value("prompt", f"prompt has {len(body.prompt)} characters; at most {MAX_PROMPT} are taken.")
-    if body.stream:
-        raise invalid_value("stream", "stream is true, and this gateway does not stream yet; leave it out.")
-    n = 1 if body.n is None else body.n
-    if not 1 <= n <= MAX_IMAGES:
-        raise invalid_value("n", f"n must be from 1 to {MAX_IMAGES}.")
     if body.seed is not None and not -_INT64 <= body.seed < _INT64:
         raise invalid_value("seed", "seed must be a 64-bit integer.")
     return ImageRequest(
         prompt=body.prompt,
         model=(body.model and body.model.strip()) or None,
-        n=n,
+        n=_count(body),
         geometry=_geometry(body),
         image=_picture("image", body.image),
         mask_image=_picture("mask_image", body.mask_image),
@@ -107,31 +132,51 @@ def parse(data: bytes) -> ImageRequest:
         output_format=_text("output_format", body.output_format, MAX_WORD),
         seed=body.seed,
         response_format=_response_format(body.response_format),
+        stream=body.stream is True,
         dropped=_dropped(body),
     )
 
 
-def _decode(data: bytes) -> _Body:
+def decode(decoder: msgspec.json.Decoder[B], data: bytes) -> B:
+    """Decode JSON, with errors in the caller's words.
+
+    Raises:
+        GatewayError: `invalid_json` or `invalid_value`.
+    """
     try:
-        return _DECODER.decode(data)
+        return decoder.decode(data)
     except msgspec.ValidationError as exc:
-        reason = str(exc)
-        if field := _AT_FIELD.search(reason):
-            what = reason[: field.start()].replace("`", "").replace(" | null", "")
-            raise invalid_value(field[1], f"{field[1]} has the wrong type: {what}.") from exc
-        raise GatewayError(Kind.INVALID_JSON, 'The body must be a JSON object like {"prompt": "a cat"}.') from exc
+        raise wrong_type(exc) from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         reason = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
         raise GatewayError(Kind.INVALID_JSON, f"The body is not valid JSON: {reason}.") from exc
 
 
-def _geometry(body: _Body) -> Geometry:
+def wrong_type(error: msgspec.ValidationError) -> GatewayError:
+    """What a decoder complains of, with the field as `param`."""
+    reason = str(error)
+    if field := _AT_FIELD.search(reason):
+        what = reason[: field.start()].replace("`", "").replace(" | null", "")
+        return invalid_value(field[1], f"{field[1]} has the wrong type: {what}.")
+    return GatewayError(Kind.INVALID_JSON, 'The body must be a JSON object like {"prompt": "a cat"}.')
+
+
+def _count(body: Body) -> int:
+    # Cherry Studio writes batch_size where OpenAI has n, and image_size for size.
+    name, n = ("n", body.n) if body.n is not None else ("batch_size", body.batch_size)
+    if n is not None and not 1 <= n <= MAX_IMAGES:
+        raise invalid_value(name, f"{name} must be from 1 to {MAX_IMAGES}.")
+    return 1 if n is None else n
+
+
+def _geometry(body: Body) -> Geometry:
     width, height = _side("width", body.width), _side("height", body.height)
     if (width is None) != (height is None):
         said, other = ("width", "height") if height is None else ("height", "width")
         raise invalid_value(other, f"{said} is given and {other} is not: give both or neither.")
     sides = None if width is None or height is None else Size(width, height)
-    return Geometry(_asked("size", body.size), _asked("aspect_ratio", body.aspect_ratio), sides)
+    size = _asked("size", body.size) or _asked("image_size", body.image_size)
+    return Geometry(size, _asked("aspect_ratio", body.aspect_ratio), sides)
 
 
 def _asked(field: str, value: object) -> Asked | None:
@@ -182,7 +227,7 @@ def _response_format(value: str | None) -> ResponseFormat | None:
             raise invalid_value("response_format", f"response_format is {_quote(value)}; it is url or b64_json.")
 
 
-def _dropped(body: _Body) -> tuple[Adjustment, ...]:
+def _dropped(body: Body) -> tuple[Adjustment, ...]:
     said = [(field, getattr(body, field)) for field in UNSUPPORTED]
     return tuple(
         Adjustment(field, plain(value), "dropped") for field, value in said if value is not None and value != "auto"

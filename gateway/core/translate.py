@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 import orjson
 
-from gateway.core.catalogue import MICRO, Catalogue, Model, forwarded
+from gateway.core.catalogue import MICRO, Catalogue, Model, Resolved, forwarded
 from gateway.core.coerce import Adjustment, Policy, coerce
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.request import ImageRequest, plain
@@ -114,31 +114,39 @@ def describe(plan: Plan, cached: list[bool]) -> dict[str, object]:
 
 
 def _choose(request: ImageRequest, catalogue: Catalogue, rules: Rules) -> tuple[Model, tuple[Adjustment, ...], bool]:
-    adjustments: tuple[Adjustment, ...] = ()
-    if request.model is None:
-        model = catalogue.default
-    else:
-        found = catalogue.resolve(request.model, with_image=request.image is not None)
-        if found is None:
-            if rules.unknown_models == "refuse":
-                message = f"The model {plain(request.model)!r} does not exist; GET /v1/models lists those that do."
-                raise GatewayError(Kind.MODEL_NOT_FOUND, message, param="model")
-            return forwarded(request.model), (), False
-        model = found.model
-        if found.substituted:
-            adjustments = (Adjustment("model", plain(request.model), model.id),)
-    if request.image is not None and model.image == "none":
-        model, adjustments = _taking_image(request, model, catalogue)
-    elif request.image is None and model.image == "required":
+    found = _resolve(request, catalogue)
+    if found is None:
+        if rules.unknown_models == "forward":
+            return forwarded(request.model or ""), (), False
+        message = f"The model {plain(request.model)!r} does not exist; GET /v1/models lists those that do."
+        raise GatewayError(Kind.MODEL_NOT_FOUND, message, param="model")
+    model = found.model
+    asked = model.id if request.model is None else plain(request.model)
+    if request.image is None and model.image == "required":
         message = f"{model.id} draws from a picture: give image, as a URL, a data URI or base64."
         raise GatewayError(Kind.IMAGE_REQUIRED, message, param="image")
-    return model, adjustments, True
+    if request.image is not None and model.image == "none":
+        model = _taking_image(request, found, catalogue)
+    elif not found.substituted or request.model is None:
+        return model, (), True
+    return model, (Adjustment("model", asked, model.id),), True
 
 
-def _taking_image(request: ImageRequest, model: Model, catalogue: Catalogue) -> tuple[Model, tuple[Adjustment, ...]]:
-    sibling = catalogue.sibling(model)
-    if sibling is None or sibling.image == "none":
-        message = f"{model.id} takes no image. These do: {', '.join(catalogue.taking_images())}."
-        raise GatewayError(Kind.INVALID_VALUE, message, param="image")
-    asked = model.id if request.model is None else plain(request.model)
-    return sibling, (Adjustment("model", asked, sibling.id),)
+def _resolve(request: ImageRequest, catalogue: Catalogue) -> Resolved | None:
+    if request.model is None:
+        return Resolved(catalogue.default, alias=True, substituted=True)
+    return catalogue.resolve(request.model, with_image=request.image is not None)
+
+
+def _taking_image(request: ImageRequest, found: Resolved, catalogue: Catalogue) -> Model:
+    """The model's sibling; for whoever named no model of 302's, the one that is set for pictures."""
+    # dall-e-2 is the only model OpenAI ever had for variations: who names it there has chosen nothing.
+    if request.variation and found.alias:
+        return catalogue.default_for_variations
+    sibling = catalogue.sibling(found.model)
+    if sibling is not None and sibling.image != "none":
+        return sibling
+    if found.substituted:
+        return catalogue.default_for_edits
+    message = f"{found.model.id} takes no image. These do: {', '.join(catalogue.taking_images())}."
+    raise GatewayError(Kind.INVALID_VALUE, message, param="image")

@@ -1,6 +1,7 @@
 """The endpoints: guard clauses that turn a request into a call of the pipeline, and its result into a reply."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -9,16 +10,23 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import credentials
-from gateway.core.outcome import Outcome
-from gateway.core.request import plain
-from gateway.pipeline import Asked, Gateway
+from gateway.core.request import Dialect, Form, plain
+from gateway.pipeline import Asked, Gateway, Order
 from gateway.ports import Store, StoreUnavailableError
-from gateway.web.middleware import HEADERS, OUTCOME, read_body
+from gateway.web.middleware import read_body
+from gateway.web.places import WebOptions, origin
 from gateway.web.render import Reply, images_reply, json_reply, model_object, models_reply
+from gateway.web.scope import DEPLOYMENT, HEADERS, begin
+from gateway.web.streaming import kept_alive, stream_reply
+from gateway.web.uploads import read_form
 
 # `curl -d` says form where it means JSON, and some clients say nothing at all.
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded"})
 
+_FORM: Final = b"multipart/form-data"
+_FORM_LENGTH: Final = len(_FORM)
+_SECONDS: Final = re.compile(rb"[0-9]{1,7}(\.[0-9]{1,6})?")
+_SHARE: Final = 0.95
 _NO_DIRECTIVES: Final[frozenset[str]] = frozenset()
 
 
@@ -29,30 +37,36 @@ class Endpoints:
     gateway: Gateway
     store: Store
     scrape: Callable[[], bytes]
-    max_body: int
+    options: WebOptions
 
     async def generations(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/generations`."""
-        outcome = _begin(scope, "generations")
-        headers = scope[HEADERS]
-        answer = await self.gateway.generate(_secret(headers), self._asked(scope, receive, headers), outcome)
-        return images_reply(answer)
+        return await self._images(Dialect.GENERATIONS, scope, receive)
+
+    async def edits(self, scope: Scope, receive: Receive) -> Reply:
+        """`POST /v1/images/edits`, multipart or JSON."""
+        return await self._images(Dialect.EDITS, scope, receive)
+
+    async def variations(self, scope: Scope, receive: Receive) -> Reply:
+        """`POST /v1/images/variations`, multipart."""
+        return await self._images(Dialect.VARIATIONS, scope, receive)
 
     async def plan(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/plan`."""
-        outcome = _begin(scope, "plan")
+        outcome = begin(scope, "plan")
         headers = scope[HEADERS]
-        return json_reply(await self.gateway.plan(_secret(headers), self._asked(scope, receive, headers), outcome))
+        asked = self._asked(Dialect.GENERATIONS, scope, receive)
+        return json_reply(await self.gateway.plan(await self.gateway.accept(_secret(headers), asked, outcome)))
 
     async def models(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /v1/models`."""
-        outcome = _begin(scope, "models")
+        outcome = begin(scope, "models")
         self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
         return models_reply(self.gateway.catalogue)
 
     async def model(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /v1/models/{id}`, by any name that leads to a model."""
-        outcome = _begin(scope, "models")
+        outcome = begin(scope, "models")
         self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
         name = scope["path_params"]["id"]
         if (found := self.gateway.catalogue.resolve(name)) is None:
@@ -62,12 +76,12 @@ class Endpoints:
 
     async def live(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /livez`: the process answers."""
-        _begin(scope, "livez")
+        begin(scope, "livez")
         return json_reply({"status": "ok"})
 
     async def ready(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /readyz`: what is missing; without Redis the gateway still serves, so it is still 200."""
-        _begin(scope, "readyz")
+        begin(scope, "readyz")
         try:
             await self.store.execute("PING")
         except StoreUnavailableError:
@@ -76,35 +90,51 @@ class Endpoints:
 
     async def metrics(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /metrics`, off the event loop: many series take a while to write."""
-        _begin(scope, "metrics")
+        begin(scope, "metrics")
         body = await asyncio.to_thread(self.scrape)
         return Reply(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], len(body), (body,))
 
     async def greeting(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /`, which uptime checks ask for."""
-        _begin(scope, "other")
+        begin(scope, "other")
         return json_reply({"message": "302.AI image gateway; POST /v1/images/generations, see GET /v1/models."})
 
-    def _asked(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> Asked:
-        async def read() -> bytes:
-            _expect_json(headers.get(b"content-type", b""))
-            return await read_body(scope, receive, self.max_body)
+    async def _images(self, dialect: Dialect, scope: Scope, receive: Receive) -> Reply:
+        outcome = begin(scope, dialect)
+        asked = self._asked(dialect, scope, receive)
+        order = await self.gateway.accept(_secret(scope[HEADERS]), asked, outcome)
+        if order.stream:
+            return stream_reply(self.gateway, order)
+        if self.options.keepalive_after > 0:
+            work = self._draw(order, scope)
+            return await kept_alive(self.gateway, work, order, self.options.keepalive_after)
+        return await self._draw(order, scope)
+
+    async def _draw(self, order: Order, scope: Scope) -> Reply:
+        return images_reply(await self.gateway.generate(order), origin(scope, self.options))
+
+    def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
+        headers = scope[HEADERS]
+
+        async def read() -> bytes | Form:
+            content_type = headers.get(b"content-type", b"")
+            if content_type[:_FORM_LENGTH].lower() == _FORM and dialect is not Dialect.GENERATIONS:
+                return await read_form(content_type, await read_body(scope, receive, self.options.max_form))
+            _expect_json(content_type, dialect)
+            return await read_body(scope, receive, self.options.max_body)
 
         coercion = headers.get(b"x-gateway-coercion")
         directives = _directives(headers.get(b"cache-control"))
         no_store = "no-store" in directives
         return Asked(
             read,
+            dialect,
+            model=scope.get(DEPLOYMENT),
+            patience=_patience(headers),
             coercion=None if coercion is None else coercion.decode("latin-1"),
             look_up=not (no_store or "no-cache" in directives),
             keep=not no_store,
         )
-
-
-def _begin(scope: Scope, endpoint: str) -> Outcome:
-    outcome: Outcome = scope[OUTCOME]
-    outcome.endpoint = endpoint
-    return outcome
 
 
 def _secret(headers: dict[bytes, bytes]) -> bytes | None:
@@ -117,11 +147,26 @@ def _directives(cache_control: bytes | None) -> frozenset[str]:
     return frozenset(part.strip().lower() for part in cache_control.decode("latin-1").split(","))
 
 
-def _expect_json(content_type: bytes) -> None:
+def _expect_json(content_type: bytes, dialect: Dialect) -> None:
     if content_type == b"application/json":
         return
     kind = content_type.decode("latin-1").partition(";")[0].strip().lower()
-    if kind in _JSON_TYPES or (kind.startswith("application/") and kind.endswith("+json")):
+    known = kind in _JSON_TYPES or (kind.startswith("application/") and kind.endswith("+json"))
+    if known and dialect is not Dialect.VARIATIONS:
         return
-    message = f"The content type is {plain(kind.replace('/', '-'))}; send the body as application/json."
+    wanted = {
+        Dialect.GENERATIONS: "application/json",
+        Dialect.EDITS: "multipart/form-data or application/json",
+        Dialect.VARIATIONS: "multipart/form-data",
+    }[dialect]
+    message = f"The content type is {plain(kind.replace('/', '-'))}; send the body as {wanted}."
     raise GatewayError(Kind.UNSUPPORTED_MEDIA_TYPE, message)
+
+
+def _patience(headers: dict[bytes, bytes]) -> float | None:
+    """How long the caller will wait, by what OpenAI's SDKs tell of it; a moment less, so that our answer arrives."""
+    for name in (b"x-stainless-read-timeout", b"x-stainless-timeout"):
+        value = headers.get(name)
+        if value is not None and _SECONDS.fullmatch(value):
+            return max(float(value) * _SHARE, 0.1)
+    return None

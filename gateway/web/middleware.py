@@ -4,7 +4,7 @@ Pure ASGI, one layer: a `BaseHTTPMiddleware` would cost more than all the rest o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from random import getrandbits
 from typing import Final
 
@@ -14,7 +14,9 @@ from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.outcome import Outcome
 from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
+from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
+from gateway.web.scope import HEADERS, OUTCOME
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -22,8 +24,6 @@ _LONGEST_HEADERS: Final = 32 * 1024
 _IDLE: Final = 10.0
 _SLOWEST: Final = 64 * 1024
 _LONGEST_LENGTH: Final = 18
-OUTCOME: Final = "gateway.outcome"
-HEADERS: Final = "gateway.headers"
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Reply]]
 Hot = Mapping[tuple[str, str], Endpoint]
@@ -34,88 +34,102 @@ class ClientGoneError(Exception):
 
 
 class Front:
-    """The outermost application: hot endpoints from a dict, everything else through Starlette."""
+    """The outermost application: gives a request its id, and tells the observer when it is over."""
 
-    def __init__(self, hot: Hot, rest: ASGIApp, observer: Observer, clock: Clock) -> None:
-        self._hot: Final = hot
-        self._rest: Final = rest
+    def __init__(self, app: ASGIApp, observer: Observer, clock: Clock) -> None:
+        self._app: Final = app
         self._observer: Final = observer
         self._clock: Final = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection event of the server."""
+        """Serve one event of the server."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        clock = self._clock.monotonic
+        started = clock()
+        outcome = Outcome(f"req_{getrandbits(128):032x}", _method(scope["method"]))
+        scope[OUTCOME] = outcome
+
+        async def mark(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                outcome.status = message["status"]
+                outcome.code = outcome.code or "ok"
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", outcome.request_id.encode()),
+                    (b"openai-processing-ms", b"%d" % ((clock() - started) * 1000)),
+                    _VERSION,
+                    _NO_SNIFFING,
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, mark)
+        finally:
+            outcome.ms = round((clock() - started) * 1000, 2)
+            self._observer.request(outcome)
+
+
+class Dispatch:
+    """Hot endpoints from a dict, everything else through Starlette; every failure becomes an answer."""
+
+    def __init__(self, hot: Hot, rest: ASGIApp, observer: Observer) -> None:
+        self._hot: Final = hot
+        self._rest: Final = rest
+        self._observer: Final = observer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
-        started = self._clock.monotonic()
-        outcome = Outcome(f"req_{getrandbits(128):032x}", _method(scope["method"]))
-        scope[OUTCOME] = outcome
-        exchange = _Exchange(self._clock, started, outcome, send)
+        outcome: Outcome = scope[OUTCOME]
         try:
             scope[HEADERS] = guard(scope["headers"])
             endpoint = self._hot.get((scope["method"], scope["path"]))
             if endpoint is None:
-                await self._rest(scope, receive, exchange.send)
+                scope["path"] = canonical(scope)
+                endpoint = self._hot.get((scope["method"], scope["path"]))
+            if endpoint is None:
+                await self._rest(scope, receive, send)
             else:
-                await exchange.reply(await endpoint(scope, receive))
+                await send_reply(await endpoint(scope, receive), send)
         except ClientGoneError:
             outcome.status, outcome.code = 499, "client_closed_request"
         except GatewayError as error:
-            await exchange.fail(error)
+            await self._fail(error, outcome, send)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the caller gets an answer, the log the cause
-            await exchange.fault(self._observer, error)
-        finally:
-            outcome.ms = round((self._clock.monotonic() - started) * 1000, 2)
-            self._observer.request(outcome)
+            self._observer.fault(outcome.request_id, error)
+            await self._fail(internal_error(), outcome, send)
+
+    async def _fail(self, error: GatewayError, outcome: Outcome, send: Send) -> None:
+        outcome.code = error.kind.row.code
+        if outcome.status == 0:
+            reply = error_reply(error)
+            if error.kind in _UNREAD:
+                # The body was not read: what is left of it must not be taken for the next request.
+                reply.headers.append((b"connection", b"close"))
+            await send_reply(reply, send)
 
 
-class _Exchange:
-    """One answer on its way out, with the headers that every answer carries."""
-
-    def __init__(self, clock: Clock, started: float, outcome: Outcome, send: Send) -> None:
-        self._clock = clock
-        self._started = started
-        self._outcome = outcome
-        self._send = send
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *self._begin(message["status"])]
-        await self._send(message)
-
-    async def reply(self, reply: Reply) -> None:
-        headers = [*reply.headers, (b"content-length", b"%d" % reply.length), *self._begin(reply.status)]
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        last = None
-        for piece in reply.pieces:
-            if last is not None:
-                await self._send({"type": "http.response.body", "body": last, "more_body": True})
-            last = piece
-        await self._send({"type": "http.response.body", "body": last or b""})
-
-    def _begin(self, status: int) -> Headers:
-        outcome = self._outcome
-        outcome.status = status
-        outcome.code = outcome.code or "ok"
-        spent = int((self._clock.monotonic() - self._started) * 1000)
-        return [
-            (b"x-request-id", outcome.request_id.encode()),
-            (b"openai-processing-ms", b"%d" % spent),
-            _VERSION,
-            _NO_SNIFFING,
-        ]
-
-    async def fail(self, error: GatewayError) -> None:
-        self._outcome.code = error.kind.row.code
-        reply = error_reply(error)
-        if self._outcome.status == 0:
-            # The body may not have been read: what is left of it must not be taken for the next request.
-            reply.headers.append((b"connection", b"close")) if error.kind in _UNREAD else None
-            await self.reply(reply)
-
-    async def fault(self, observer: Observer, error: Exception) -> None:
-        observer.fault(self._outcome.request_id, error)
-        await self.fail(internal_error())
+async def send_reply(reply: Reply, send: Send) -> None:
+    """Send an answer piece by piece: `send` waits while the client takes its time."""
+    headers = reply.headers
+    if reply.length is not None:
+        headers = [*headers, (b"content-length", b"%d" % reply.length)]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if isinstance(reply.pieces, AsyncIterable):
+        async for piece in reply.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    last = b""
+    for piece in reply.pieces:
+        if last:
+            await send({"type": "http.response.body", "body": last, "more_body": True})
+        last = piece
+    await send({"type": "http.response.body", "body": last})
 
 
 _VERSION: Final = (b"openai-version", b"2020-10-01")

@@ -3,7 +3,7 @@
 Pictures leave in pieces: base64 of a picture is made while the client takes it, never as a whole.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable, Sequence
 from math import ceil
 from typing import Any, Final
 
@@ -12,18 +12,23 @@ import orjson
 import pybase64
 
 from gateway.core.catalogue import MICRO, Catalogue, Model
+from gateway.core.coerce import Adjustment
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.outcome import WORDS, CacheState
+from gateway.core.picture import media_type, size_of
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
-from gateway.pipeline import Answer, Picture
+from gateway.pipeline import Answer, Picture, media_name
 
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = (b"content-type", b"application/json")
 # A multiple of three bytes, so that the pieces of base64 join without padding.
 _PIECE: Final = 3 * 16 * 1024
+_CLOSING: Final = b'"}'
+_OUTPUT_FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+_SIZES: Final = frozenset({"1024x1024", "1024x1536", "1536x1024"})
 # OpenAI counts tokens for its own models; 302 tells none, and clients crash where the object is missing.
-_USAGE: Final = b',"usage":' + orjson.dumps(
+USAGE: Final = b',"usage":' + orjson.dumps(
     {
         "total_tokens": 0,
         "input_tokens": 0,
@@ -36,12 +41,12 @@ _CREATED: Final = 1_745_000_000
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """An answer: its head, and its body in pieces whose total length is known."""
+    """An answer: its head, and its body in pieces; `length` is of all together, None where nobody knows it yet."""
 
     status: int
     headers: Headers
-    length: int
-    pieces: Iterable[bytes]
+    length: int | None
+    pieces: Iterable[bytes] | AsyncIterable[bytes]
 
 
 def json_reply(value: object, status: int = 200, headers: Headers | None = None) -> Reply:
@@ -53,33 +58,65 @@ def json_reply(value: object, status: int = 200, headers: Headers | None = None)
 def error_reply(error: GatewayError) -> Reply:
     """OpenAI's error object, and whether to try again."""
     row = error.kind.row
-    body = {"error": {"message": error.message, "type": row.type, "param": error.param, "code": row.code}}
     headers: Headers = [(b"x-should-retry", b"true" if row.retry else b"false")]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1000)))
     if error.kind is Kind.INVALID_API_KEY:
         headers.append((b"www-authenticate", b"Bearer"))
-    return json_reply(body, row.status, headers)
+    return json_reply({"error": error_body(error)}, row.status, headers)
 
 
-def images_reply(answer: Answer) -> Reply:
-    """OpenAI's ImagesResponse."""
-    headers = [JSON, *_cache_headers(answer.pictures)]
-    if answer.adjustments:
-        headers.append((b"x-gateway-adjusted", ", ".join(map(str, answer.adjustments)).encode()))
-    tail = b"]" + (_USAGE if answer.usage else b"") + b"}"
+def error_body(error: GatewayError) -> dict[str, object]:
+    """OpenAI's error object."""
+    row = error.kind.row
+    return {"message": error.message, "type": row.type, "param": error.param, "code": row.code}
+
+
+def images_reply(answer: Answer, origin: bytes) -> Reply:
+    """OpenAI's ImagesResponse; `origin` begins the addresses in our own store."""
+    headers = [JSON, *_cache_headers(answer.pictures), *adjusted_header(answer.adjustments)]
+    tail = b"]" + _facts(answer.pictures) + (USAGE if answer.usage else b"") + b"}"
     head = b'{"created":%d,"data":[' % answer.created
     if answer.format == "url":
-        urls = [b'{"url":%b}' % orjson.dumps(picture.url) for picture in answer.pictures]
+        urls = [b'{"url":%b}' % _url(picture, origin) for picture in answer.pictures]
         body = head + b",".join(urls) + tail
         return Reply(200, headers, len(body), (body,))
     both = answer.format == "both"
-    parts = [_frame(picture, both=both, first=index == 0) for index, picture in enumerate(answer.pictures)]
+    parts = [(_opening(index, picture, origin, both=both), picture) for index, picture in enumerate(answer.pictures)]
     length = len(head) + len(tail)
-    for before, data in parts:
-        length += len(before) + 4 * ((len(data) + 2) // 3) + 2
+    for opening, picture in parts:
+        length += len(opening) + encoded_length(picture) + len(_CLOSING)
     return Reply(200, headers, length, _pieces(head, parts, tail))
+
+
+def adjusted_header(adjustments: Sequence[Adjustment]) -> Headers:
+    """What had to change, in one header; none where nothing did."""
+    return [(b"x-gateway-adjusted", ", ".join(map(str, adjustments)).encode())] if adjustments else []
+
+
+def encoded_length(picture: Picture) -> int:
+    """How long a picture's base64 is."""
+    return 4 * ((len(picture.data or b"") + 2) // 3)
+
+
+def encoded(picture: Picture) -> Iterable[bytes]:
+    """A picture's base64, piece by piece."""
+    view = memoryview(picture.data or b"")
+    for start in range(0, len(view), _PIECE):
+        yield pybase64.b64encode(view[start : start + _PIECE])
+
+
+def output_format(picture: Picture) -> str | None:
+    """OpenAI's word for a picture's type, where they have one."""
+    return _OUTPUT_FORMATS.get(media_type(picture.data or b"") or "")
+
+
+def size_word(picture: Picture) -> str | None:
+    """A picture's size, where it is one that the types of OpenAI's SDKs allow in an answer."""
+    size = size_of(picture.data or b"")
+    word = f"{size[0]}x{size[1]}" if size else ""
+    return word if word in _SIZES else None
 
 
 def models_reply(catalogue: Catalogue) -> Reply:
@@ -116,21 +153,38 @@ def _fallback(model: Model) -> str | None:
             return None
 
 
-def _frame(picture: Picture, *, both: bool, first: bool) -> tuple[bytes, bytes]:
-    comma = b"" if first else b","
-    url = b'"url":%b,' % orjson.dumps(picture.url) if both else b""
-    return comma + b"{" + url + b'"b64_json":"', picture.data or b""
+def _facts(pictures: list[Picture]) -> bytes:
+    """`output_format` and `size` of the answer, where the bytes are known and all pictures agree."""
+    told = b""
+    if all(picture.data is not None for picture in pictures):
+        for name, values in (
+            (b"output_format", {output_format(picture) for picture in pictures}),
+            (b"size", {size_word(picture) for picture in pictures}),
+        ):
+            value = values.pop()
+            if value is not None and not values:
+                told += b',"%b":"%b"' % (name, value.encode())
+    return told
 
 
-def _pieces(head: bytes, parts: list[tuple[bytes, bytes]], tail: bytes) -> Iterable[bytes]:
+def _opening(index: int, picture: Picture, origin: bytes, *, both: bool) -> bytes:
+    comma = b"," if index else b""
+    url = b'"url":%b,' % _url(picture, origin) if both else b""
+    return comma + b"{" + url + b'"b64_json":"'
+
+
+def _pieces(head: bytes, parts: list[tuple[bytes, Picture]], tail: bytes) -> Iterable[bytes]:
     yield head
-    for before, data in parts:
-        yield before
-        view = memoryview(data)
-        for start in range(0, len(data), _PIECE):
-            yield pybase64.b64encode(view[start : start + _PIECE])
-        yield b'"}'
+    for opening, picture in parts:
+        yield opening
+        yield from encoded(picture)
+        yield _CLOSING
     yield tail
+
+
+def _url(picture: Picture, origin: bytes) -> bytes:
+    name = media_name(picture.url)
+    return orjson.dumps(picture.url) if name is None else b'"%b/v1/media/%b"' % (origin, name.encode())
 
 
 def _cache_headers(pictures: list[Picture]) -> Headers:

@@ -1,7 +1,12 @@
 """The route table, on one screen."""
 
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -10,14 +15,48 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.ports import Clock, Observer
 from gateway.web.endpoints import Endpoints
-from gateway.web.middleware import OUTCOME, Endpoint, Front
+from gateway.web.middleware import Dispatch, Endpoint, Front, send_reply
 from gateway.web.render import Reply, error_reply
+from gateway.web.scope import OUTCOME
+
+# What a program in a browser may read of our answers.
+_EXPOSED: Final = (
+    "x-request-id",
+    "openai-processing-ms",
+    "openai-version",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-images",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-images",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-images",
+    "x-gateway-cache",
+    "x-gateway-adjusted",
+    "cache-status",
+)
 
 
-def build(endpoints: Endpoints, observer: Observer, clock: Clock, lifespan: Lifespan[Starlette]) -> ASGIApp:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the routes are built from."""
+
+    endpoints: Endpoints
+    observer: Observer
+    clock: Clock
+    lifespan: Lifespan[Starlette]
+    cors_origins: tuple[str, ...] = ()
+
+
+def build(site: Site) -> ASGIApp:
     """Put the endpoints under their paths."""
+    endpoints = site.endpoints
     hot = {
         ("POST", "/v1/images/generations"): endpoints.generations,
+        ("POST", "/v1/images/edits"): endpoints.edits,
+        ("POST", "/v1/images/variations"): endpoints.variations,
         ("POST", "/v1/images/plan"): endpoints.plan,
     }
     routes: list[BaseRoute] = [
@@ -30,36 +69,46 @@ def build(endpoints: Endpoints, observer: Observer, clock: Clock, lifespan: Life
         _route("/", endpoints.greeting),
     ]
     handlers = {HTTPException: _http_error, GatewayError: _gateway_error, Exception: _fault}
-    rest = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    rest = Starlette(routes=routes, exception_handlers=handlers, lifespan=site.lifespan)
     rest.router.redirect_slashes = False
-    return Front(hot, rest, observer, clock)
+    app: ASGIApp = Dispatch(hot, rest, site.observer)
+    if site.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=site.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
+            allow_headers=("*",),
+            expose_headers=_EXPOSED,
+        )
+    return Front(app, site.observer, site.clock)
 
 
 def _route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:
-    return Route(path, _Served(endpoint), methods=[method])
+    return Route(path, _Served(endpoint, method), methods=[method, "OPTIONS"])
 
 
 class _Served:
-    """An endpoint as Starlette runs it."""
+    """An endpoint as Starlette runs it; OPTIONS is answered for all, without a key."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, method: str) -> None:
         self._endpoint = endpoint
+        self._allow = f"{'GET, HEAD' if method == 'GET' else method}, OPTIONS".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = await self._endpoint(scope, receive)
-        await _response(reply)(scope, receive, send)
-
-
-def _response(reply: Reply) -> Response:
-    response = Response(b"".join(reply.pieces), reply.status)
-    response.raw_headers = [*reply.headers, (b"content-length", b"%d" % reply.length)]
-    return response
+        if scope["method"] == "OPTIONS":
+            reply = Reply(204, [(b"allow", self._allow)], None, ())
+        else:
+            reply = await self._endpoint(scope, receive)
+        await send_reply(reply, send)
 
 
 async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this type only
     request.scope[OUTCOME].code = error.kind.row.code
-    return _response(error_reply(error))
+    reply = error_reply(error)
+    response = Response(b"".join(reply.pieces) if not isinstance(reply.pieces, AsyncIterable) else b"", reply.status)
+    response.raw_headers = [*reply.headers, (b"content-length", b"%d" % len(response.body))]
+    return response
 
 
 async def _fault(request: Request, _error: Exception) -> Response:

@@ -1,0 +1,21 @@
+"""What the front leaves in a request's ASGI scope for those behind it."""
+
+from typing import Final
+
+from starlette.types import Scope
+
+from gateway.core.outcome import Outcome
+
+OUTCOME: Final = "gateway.outcome"
+"""The request's `Outcome`."""
+HEADERS: Final = "gateway.headers"
+"""Its headers by name; of repeated ones the last."""
+DEPLOYMENT: Final = "gateway.deployment"
+"""The model that an Azure path names; absent on all other paths."""
+
+
+def begin(scope: Scope, endpoint: str) -> Outcome:
+    """Name the endpoint in the request's outcome."""
+    outcome: Outcome = scope[OUTCOME]
+    outcome.endpoint = endpoint
+    return outcome
