@@ -124,7 +124,8 @@ class Gateway:
         understood = await self._understand(caller, asked, outcome)
         job = _Job(caller, understood.plan, asked, deadline, outcome)
         pictures = await _all([self._picture(job, payload) for payload in job.plan.payloads])
-        outcome.states = states = tuple([picture.cache for picture in pictures])
+        states = [picture.cache for picture in pictures]
+        outcome.states = tuple([WORDS[state] for state in states])
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
         return await self.respond(job, understood, pictures)
 
