@@ -303,7 +303,8 @@ class Gateway:
 
     def _count(self, order: Order, pictures: list[Picture]) -> None:
         outcome = order.outcome
-        outcome.states = states = tuple([picture.cache for picture in pictures])
+        states = [picture.cache for picture in pictures]
+        outcome.states = tuple([WORDS[state] for state in states])
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> _Understood:

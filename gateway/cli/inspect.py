@@ -38,7 +38,7 @@ def models() -> None:
 
 @click.command()
 @click.argument("body")
-@click.option("--coercion", type=click.Choice([*Policy]), help="Instead of the setting.")
+@click.option("--coercion", type=click.Choice([policy.value for policy in Policy]), help="Instead of the setting.")
 def plan(body: str, coercion: str | None) -> None:
     """Show what a request would become; nothing is sent.
 

@@ -24,6 +24,7 @@ from typing import Final
 import click
 import uvicorn
 from redis.exceptions import RedisError
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
@@ -60,9 +61,11 @@ def serve(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
 def demo(host: str, port: int, workers: int) -> None:
     """Run the gateway with the simulator as upstream and a fresh key, and print the line to paste."""
     with contextlib.ExitStack() as stack:
-        if "GATEWAY_DATA_DIR" not in os.environ:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-demo-"))
-            os.environ["GATEWAY_DATA_DIR"] = folder
+        # A folder and a Valkey of its own: no other gateway may ever find the simulator's pictures.
+        os.environ["GATEWAY_DATA_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-demo-"))
+        for name in ("GATEWAY_REDIS_URL", "GATEWAY_CACHE_REDIS_URL"):
+            os.environ.pop(name, None)
+            os.environ.pop(f"{name}_FILE", None)
         os.environ["GATEWAY_UPSTREAM_URL"] = stack.enter_context(_simulator())
         os.environ["GATEWAY_UPSTREAM_KEYS"] = "sk-simulator"
         _run(host, port, workers, fresh_key=True)
@@ -104,7 +107,7 @@ def _serve_with(workers: int, listening: socket.socket, stack: contextlib.ExitSt
     os.environ[MULTIPROCESS_DIR] = folder
     supervisor = Multiprocess(_config(workers), [_OwnSocket.like(listening)])
     supervisor.run()
-    return any(process.exitcode for process in supervisor.processes)
+    return any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
 
 
 def _config(workers: int) -> uvicorn.Config:

@@ -16,7 +16,11 @@ from gateway.simulator.options import Failure, Options
 @click.option("--jitter", default=0.0, show_default=True, help="Seconds more or less, at random.")
 @click.option("--key", "keys", multiple=True, help="A key that is accepted; without any, all that begin with sk-.")
 @click.option(
-    "--fail", "failures", multiple=True, type=click.Choice([*Failure]), help="A way to fail; may be repeated."
+    "--fail",
+    "failures",
+    multiple=True,
+    type=click.Choice([failure.value for failure in Failure]),
+    help="A way to fail; may be repeated.",
 )
 @click.option(
     "--failure-rate", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Share that --fail hits."

@@ -44,7 +44,7 @@ class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
     cache: str = ""
     """The least lucky state of all pictures; empty where none was drawn."""
     images: int = 0
-    states: tuple[CacheState, ...] = ()
+    states: tuple[str, ...] = ()
     micro_usd: int = 0
     adjusted: tuple[str, ...] = ()
     upstream_request_ids: tuple[str, ...] = ()

@@ -68,7 +68,8 @@ _MESSAGES: Final = {
     Kind.CONTENT_POLICY: "The vendor's moderation refused this prompt or picture.",
 }
 _MODERATED = re.compile(
-    r"moderat|nsfw|safety|content[ _-]?polic|sensitive|prohibited|inappropriate|敏感|违规|审核|不合规", re.IGNORECASE
+    r"moderat|nsfw|safety|content[ _-]?polic|sensitive|prohibited|inappropriate|risk not pass|敏感|违规|审核|不合规",
+    re.IGNORECASE,
 )
 _FINE: Final = (0, 200, 10000, "0", "200", "10000")  # 10000 is Doubao's
 _SUCCESS: Final = 2

@@ -152,10 +152,12 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
         GatewayError: `invalid_headers`.
     """
     headers = dict(raw)
-    if len(raw) > _MOST_HEADERS or sum(map(len, headers.values())) > _LONGEST_HEADERS:
+    repeated = len(headers) != len(raw)
+    length = sum([len(value) for _, value in raw]) if repeated else sum(map(len, headers.values()))
+    if len(raw) > _MOST_HEADERS or length > _LONGEST_HEADERS:
         message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
         raise GatewayError(Kind.INVALID_HEADERS, message)
-    if b"host" not in headers or (len(headers) != len(raw) and [name for name, _ in raw].count(b"host") > 1):
+    if b"host" not in headers or (repeated and [name for name, _ in raw].count(b"host") > 1):
         raise GatewayError(Kind.INVALID_HEADERS, "The request needs exactly one Host header.")
     if b"transfer-encoding" in headers and b"content-length" in headers:
         raise GatewayError(Kind.INVALID_HEADERS, "The request has both Content-Length and Transfer-Encoding.")
