@@ -31,9 +31,10 @@ from gateway.core.catalogue import Catalogue, Defaults
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
+from gateway.core.order import Options
 from gateway.core.translate import Rules
 from gateway.flights import Flights
-from gateway.pipeline import Gateway, Options
+from gateway.pipeline import Gateway
 from gateway.settings import Settings, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints

@@ -6,22 +6,35 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gateway.core.catalogue import Catalogue
-from gateway.core.coerce import Adjustment, Policy
+from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
 from gateway.core.entry import Entry
-from gateway.core.errors import GatewayError, Kind, invalid_value
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring
+from gateway.core.order import (
+    MEDIA,
+    Answer,
+    Asked,
+    Memo,
+    Options,
+    Order,
+    Picture,
+    Understood,
+    media_name,
+    policy_of,
+    scope_of,
+)
 from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
-from gateway.core.translate import ImageFormat, Payload, Plan, Rules, describe, image_format, is_gpt_image, translate
+from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights
 from gateway.ports import (
     Cache,
@@ -42,91 +55,11 @@ _LARGE: Final = 256 * 1024
 _SMALL: Final = 4 * 1024
 _MOST_UNDERSTOOD: Final = 1024
 _TAKE_IN_WITHIN: Final = 60.0
-# How an address in our own store is written in the cache: its origin is the caller's, who may come by several names.
-MEDIA: Final = "media:"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The settings the pipeline depends on; times in seconds."""
-
-    policy: Policy = Policy.DOCUMENTED
-    cache_scope: str = "gateway"
-    answer_timeout: float = 290.0
-    heartbeat: float = 15.0
-    url_ttl: int = 3600
-    media_ttl: int = 604_800
-    variation_prompt: str = "A variation of this picture."
-    rules: Rules = Rules()
-
-
-class Asked(msgspec.Struct, frozen=True, gc=False):
-    """A request as it came in: how to read its body, and what its headers ask of cache and coercion."""
-
-    read: Callable[[], Awaitable[bytes | Form]]
-    dialect: Dialect = Dialect.GENERATIONS
-    model: str | None = None
-    """The model of whose path this is, for a body that names none."""
-    patience: float | None = None
-    """How many seconds the caller said to wait."""
-    coercion: str | None = None
-    look_up: bool = True
-    keep: bool = True
-
-
-class Picture(msgspec.Struct, frozen=True, gc=False):
-    """One picture of the answer; `data` only where bytes were asked for. `ttl` in seconds, for a hit.
-
-    `url` is 302's, or `media:` and a name in our own store.
-    """
-
-    url: str
-    cache: CacheState
-    ttl: int = 0
-    stored: bool = False
-    data: bytes | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What the caller gets, before it is bytes. `created` in whole seconds since 1970."""
-
-    created: int
-    pictures: list[Picture]
-    format: ImageFormat
-    usage: bool
-    adjustments: tuple[Adjustment, ...]
 
 
 class _Flown(msgspec.Struct, frozen=True, gc=False):
     url: str
     stored: bool
-
-
-class _Understood(msgspec.Struct, frozen=True, gc=False):
-    """What a body means; `digest` is of the prompt, for the log."""
-
-    plan: Plan
-    format: ImageFormat
-    usage: bool
-    stream: bool
-    prompt_length: int
-    digest: str
-
-
-_Key = tuple[Dialect, str | None, bytes, Policy, str]
-
-
-class Order(msgspec.Struct, frozen=True, gc=False):
-    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds."""
-
-    caller: Caller
-    plan: Plan
-    format: ImageFormat
-    usage: bool
-    stream: bool
-    asked: Asked
-    deadline: float
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +76,7 @@ class Gateway:
     clock: Clock
     options: Options
     media: MediaStore | None = None
-    understood: dict[_Key, _Understood] = field(default_factory=dict)
-    """What small bodies meant, the oldest forgotten first: a cache hit is a body that was read before."""
+    memo: Memo = field(default_factory=lambda: Memo(_MOST_UNDERSTOOD))
 
     async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
         """Take a request as far as it costs nothing: who asks, for what, and what it becomes.
@@ -307,18 +239,18 @@ class Gateway:
         outcome.states = tuple([WORDS[state] for state in states])
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
 
-    async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> _Understood:
-        policy = self._policy(asked.coercion)
+    async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
+        policy = policy_of(asked.coercion, self.options.policy)
         data = await asked.read()
-        scope = self._scope(caller)
+        scope = scope_of(self.options.cache_scope, caller)
         if isinstance(data, Form) or len(data) > _LARGE:
             understood = await asyncio.to_thread(self._read, asked, data, policy, scope)
         else:
             key = (asked.dialect, asked.model, data, policy, scope)
-            known = self.understood.get(key)
+            known = self.memo.find(key)
             understood = self._read(asked, data, policy, scope) if known is None else known
             if known is None and len(data) <= _SMALL:
-                self._remember(key, understood)
+                self.memo.keep(key, understood)
         plan = understood.plan
         outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
         outcome.model = plan.model.id if plan.known else "other"
@@ -326,11 +258,11 @@ class Gateway:
         outcome.adjusted = tuple([adjustment.field for adjustment in plan.adjustments])
         return understood
 
-    def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> _Understood:
+    def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
         if request.model is None and asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
-        return _Understood(
+        return Understood(
             plan=self.translate(request, policy, scope),
             format=image_format(request, self.options.rules),
             usage=is_gpt_image(request.model),
@@ -338,34 +270,6 @@ class Gateway:
             prompt_length=len(request.prompt),
             digest=hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16],
         )
-
-    def _remember(self, key: _Key, understood: _Understood) -> None:
-        if len(self.understood) >= _MOST_UNDERSTOOD:
-            del self.understood[next(iter(self.understood))]
-        self.understood[key] = understood
-
-    def _scope(self, caller: Caller) -> str:
-        match self.options.cache_scope:
-            case "team":
-                return f"team:{caller.team}"
-            case "key":
-                return f"key:{caller.key}"
-            case _:
-                return "gateway"
-
-    def _policy(self, name: str | None) -> Policy:
-        if name is None:
-            return self.options.policy
-        try:
-            return Policy(name.strip().lower())
-        except ValueError:
-            message = f"x-gateway-coercion must be one of {', '.join(Policy)}."
-            raise invalid_value("x-gateway-coercion", message) from None
-
-
-def media_name(url: str) -> str | None:
-    """The name of a picture in our own store; None for any other address."""
-    return url.removeprefix(MEDIA) if url.startswith(MEDIA) else None
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -181,6 +181,14 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
         raise wrong("upstream_keys", "a key of 302.AI has only printable ASCII and no spaces")
     if any(set(host) & set("/@ ?#") for host in settings.image_hosts):
         raise wrong("image_hosts", "write host or host:port, without scheme or path")
+    _check_web(settings, wrong)
+    if settings.answer_timeout < settings.upstream_timeout:
+        upstream = sources.get("upstream_timeout", f"{PREFIX}UPSTREAM_TIMEOUT")
+        raise wrong("answer_timeout", f"it must not be less than {upstream}, {settings.upstream_timeout:g} seconds")
+    return settings
+
+
+def _check_web(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:
     if any(urlsplit(place).scheme not in {"http", "https"} for place in settings.cors_origins if place != "*"):
         raise wrong("cors_origins", "write origins like https://app.example.com, or * for all")
     if settings.public_url and urlsplit(settings.public_url).scheme not in {"http", "https"}:
@@ -190,10 +198,6 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
             ipaddress.ip_network(network, strict=False)
         except ValueError as exc:
             raise wrong("trusted_proxies", f"{network} is no address or network like 10.0.0.0/8") from exc
-    if settings.answer_timeout < settings.upstream_timeout:
-        upstream = sources.get("upstream_timeout", f"{PREFIX}UPSTREAM_TIMEOUT")
-        raise wrong("answer_timeout", f"it must not be less than {upstream}, {settings.upstream_timeout:g} seconds")
-    return settings
 
 
 def _warn_of_unknown(environ: Mapping[str, str], warn: Callable[[str], None]) -> None:

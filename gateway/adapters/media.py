@@ -78,7 +78,7 @@ def open_media(setting: str, data_dir: Path, limits: Limits, clock: Clock) -> "O
 
 
 def _bucket(url: str) -> S3Store:
-    # An endpoint is the operator's word: http:// where he wrote http://. Left alone, obstore would try for three minutes.
+    # An endpoint is the operator's word: http:// where it says http://. Left alone, obstore tries for three minutes.
     return S3Store.from_url(
         url,
         client_options={"allow_http": True, "connect_timeout": "3s", "timeout": f"{_KEEP_WITHIN:.0f}s"},

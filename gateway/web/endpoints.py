@@ -10,8 +10,9 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import credentials
+from gateway.core.order import Asked, Order
 from gateway.core.request import Dialect, Form, plain
-from gateway.pipeline import Asked, Gateway, Order
+from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
 from gateway.web.middleware import read_body
 from gateway.web.places import WebOptions, origin

@@ -15,10 +15,9 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.outcome import Outcome
 from gateway.ports import MediaInfo, MediaStore, MediaUnavailableError
-from gateway.web.middleware import HEADERS, OUTCOME
 from gateway.web.render import Headers, Reply, error_reply
+from gateway.web.scope import HEADERS, begin
 
 # What is read from the store at a time, and what is handed to the server at a time: a slow reader holds one of each.
 _BLOCK: Final = 256 * 1024
@@ -52,8 +51,7 @@ class MediaEndpoint:
 
     async def serve(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET` and `HEAD /v1/media/{name}`."""
-        outcome: Outcome = scope[OUTCOME]
-        outcome.endpoint = "media"
+        outcome = begin(scope, "media")
         name, head = scope["path_params"]["name"], scope["method"] == "HEAD"
         try:
             info = await self.media.find(name)

@@ -14,10 +14,10 @@ import pybase64
 from gateway.core.catalogue import MICRO, Catalogue, Model
 from gateway.core.coerce import Adjustment
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.order import Answer, Picture, media_name
 from gateway.core.outcome import WORDS, CacheState
 from gateway.core.picture import media_type, size_of
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
-from gateway.pipeline import Answer, Picture, media_name
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -10,9 +10,10 @@ from typing import Any, Final
 import orjson
 
 from gateway.core.errors import GatewayError, internal_error
+from gateway.core.order import Order, Picture
 from gateway.core.outcome import Outcome
 from gateway.core.request import Dialect
-from gateway.pipeline import Gateway, Order, Picture
+from gateway.pipeline import Gateway
 from gateway.web.render import (
     JSON,
     USAGE,

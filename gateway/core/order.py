@@ -1,0 +1,147 @@
+"""A request on its way through the pipeline, as values: what was asked, what it became, what it is answered with.
+
+The steps themselves are in `gateway.pipeline`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from gateway.core.coerce import Adjustment, Policy
+from gateway.core.errors import invalid_value
+from gateway.core.keys import Caller
+from gateway.core.outcome import CacheState, Outcome
+from gateway.core.request import Dialect, Form
+from gateway.core.translate import ImageFormat, Plan, Rules
+
+# How an address in our own store is written in the cache: its origin is the caller's, who may come by several names.
+MEDIA: Final = "media:"
+
+
+def media_name(url: str) -> str | None:
+    """The name of a picture in our own store; None for any other address."""
+    return url.removeprefix(MEDIA) if url.startswith(MEDIA) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings the pipeline depends on; times in seconds."""
+
+    policy: Policy = Policy.DOCUMENTED
+    cache_scope: str = "gateway"
+    answer_timeout: float = 290.0
+    heartbeat: float = 15.0
+    url_ttl: int = 3600
+    media_ttl: int = 604_800
+    variation_prompt: str = "A variation of this picture."
+    rules: Rules = Rules()
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """A request as it came in: how to read its body, and what its headers ask of cache and coercion."""
+
+    read: Callable[[], Awaitable[bytes | Form]]
+    dialect: Dialect = Dialect.GENERATIONS
+    model: str | None = None
+    """The model of whose path this is, for a body that names none."""
+    patience: float | None = None
+    """How many seconds the caller said to wait."""
+    coercion: str | None = None
+    look_up: bool = True
+    keep: bool = True
+
+
+class Picture(msgspec.Struct, frozen=True, gc=False):
+    """One picture of the answer; `data` only where bytes were asked for. `ttl` in seconds, for a hit.
+
+    `url` is 302's, or `media:` and a name in our own store.
+    """
+
+    url: str
+    cache: CacheState
+    ttl: int = 0
+    stored: bool = False
+    data: bytes | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What the caller gets, before it is bytes. `created` in whole seconds since 1970."""
+
+    created: int
+    pictures: list[Picture]
+    format: ImageFormat
+    usage: bool
+    adjustments: tuple[Adjustment, ...]
+
+
+class Understood(msgspec.Struct, frozen=True, gc=False):
+    """What a body means; `digest` is of the prompt, for the log."""
+
+    plan: Plan
+    format: ImageFormat
+    usage: bool
+    stream: bool
+    prompt_length: int
+    digest: str
+
+
+class Order(msgspec.Struct, frozen=True, gc=False):
+    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds."""
+
+    caller: Caller
+    plan: Plan
+    format: ImageFormat
+    usage: bool
+    stream: bool
+    asked: Asked
+    deadline: float
+    outcome: Outcome
+
+
+Key = tuple[Dialect, str | None, bytes, Policy, str]
+
+
+class Memo:
+    """What small bodies meant, the oldest forgotten first: a cache hit is a body that was read before."""
+
+    def __init__(self, most: int) -> None:
+        self._most: Final = most
+        self._known: Final[dict[Key, Understood]] = {}
+
+    def find(self, key: Key) -> Understood | None:
+        """What a body meant the last time; None for one that is new or forgotten."""
+        return self._known.get(key)
+
+    def keep(self, key: Key, understood: Understood) -> None:
+        """Remember what a body means."""
+        if len(self._known) >= self._most:
+            del self._known[next(iter(self._known))]
+        self._known[key] = understood
+
+
+def policy_of(name: str | None, default: Policy) -> Policy:
+    """The policy that a caller named, or the default.
+
+    Raises:
+        GatewayError: `invalid_value`, naming the header.
+    """
+    if name is None:
+        return default
+    try:
+        return Policy(name.strip().lower())
+    except ValueError:
+        message = f"x-gateway-coercion must be one of {', '.join(Policy)}."
+        raise invalid_value("x-gateway-coercion", message) from None
+
+
+def scope_of(cache_scope: str, caller: Caller) -> str:
+    """Who shares pictures with this caller, as a part of the fingerprint."""
+    match cache_scope:
+        case "team":
+            return f"team:{caller.team}"
+        case "key":
+            return f"key:{caller.key}"
+        case _:
+            return "gateway"
