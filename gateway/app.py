@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
 from aiohttp import ThreadedResolver
@@ -35,12 +36,19 @@ from gateway.core.order import Options
 from gateway.core.translate import Rules
 from gateway.flights import Flights
 from gateway.pipeline import Gateway
+from gateway.ports import Clock
 from gateway.settings import Settings, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints
+from gateway.web.media import MediaEndpoint
 from gateway.web.places import WebOptions
-from gateway.web.routes import Site
+from gateway.web.routes import Site, media_route
 from gateway.web.routes import build as build_routes
+
+if TYPE_CHECKING:
+    from gateway.adapters.media import ObjectMedia
+
+_SWEEP_EVERY: Final = 600.0
 
 
 def create() -> ASGIApp:
@@ -61,6 +69,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
     upstream = Upstream302(transports[0], _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    media = _media(settings, clock)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
@@ -71,24 +80,32 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
         observer=observation,
         clock=clock,
         options=_options(settings),
+        media=media,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         _log_through(lines)
         _settle_memory()
+        sweeping: asyncio.Task[None] | None = None
+        if media is not None:
+            sweep = media.sweep_forever(_SWEEP_EVERY, lambda _error: observation.dependency_error("media"))
+            sweeping = asyncio.get_running_loop().create_task(sweep)
         lines.write("info", "started", {"pid": os.getpid(), "models": len(gateway.catalogue.models)})
         try:
             yield
         finally:
             # What is paid for is waited for, and kept.
             await gateway.flights.drain()
+            if sweeping is not None:
+                sweeping.cancel()
             await asyncio.gather(*(transport.aclose() for transport in transports), store.aclose())
             lines.write("info", "stopped", {"pid": os.getpid()})
             lines.close()
 
+    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
-    return build_routes(Site(endpoints, observation, clock, lifespan, settings.cors_origins))
+    return build_routes(Site(endpoints, observation, clock, lifespan, settings.cors_origins, tuple(routes)))
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -97,12 +114,24 @@ def catalogue(settings: Settings) -> Catalogue:
     return load_catalogue(read_sources(settings), defaults)
 
 
+def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":
+    if not settings.media:
+        return None
+    # Imported only where it is used: its library is 30 MB that a gateway without a store need not carry.
+    from gateway.adapters.media import Limits, open_media  # noqa: PLC0415
+
+    limits = Limits(settings.media_max_age, settings.media_max_bytes)
+    return open_media(settings.media, Path(settings.data_dir), limits, clock)
+
+
 def _options(settings: Settings) -> Options:
     return Options(
         policy=Policy(settings.coercion),
         cache_scope=settings.cache_scope,
         answer_timeout=settings.answer_timeout,
-        url_ttl=settings.cache_ttl,
+        # 302 promises no lifetime of its addresses, so one of them never stands for long.
+        url_ttl=min(settings.cache_ttl, 3600) if settings.media else settings.cache_ttl,
+        media_ttl=settings.cache_ttl,
         variation_prompt=settings.variation_prompt,
         rules=Rules(settings.response_format_default, settings.unknown_models),
     )

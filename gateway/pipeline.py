@@ -156,7 +156,7 @@ class Gateway:
         if found is None or not order.asked.look_up:
             return None
         name = media_name(found.url)
-        if name is not None and (self.media is None or await self.media.find(name) is None):
+        if name is not None and not await self._is_kept(name):
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
 
@@ -202,10 +202,8 @@ class Gateway:
         name = media_name(picture.url)
         if name is None or self.media is None:
             data = await self.downloader.fetch(picture.url, order.deadline)
-        elif (found := await self.media.find(name)) is not None:
-            data = await self.media.read(name, 0, found.size)
         else:
-            raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The picture is no longer kept; ask again for a new one.")
+            data = await self._from_store(self.media, name)
         return msgspec.structs.replace(picture, data=data)
 
     async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
@@ -232,6 +230,22 @@ class Gateway:
         except (GatewayError, MediaUnavailableError):
             self.observer.dependency_error("media")
             return None
+
+    async def _is_kept(self, name: str) -> bool:
+        """Whether our store still has a picture. One that cannot say has lost nothing: asking 302 again would cost."""
+        try:
+            return self.media is not None and await self.media.find(name) is not None
+        except MediaUnavailableError:
+            self.observer.dependency_error("media")
+            return True
+
+    async def _from_store(self, media: MediaStore, name: str) -> bytes:
+        try:
+            if (found := await media.find(name)) is not None:
+                return await media.read(name, 0, found.size)
+        except MediaUnavailableError:
+            self.observer.dependency_error("media")
+        raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The kept picture cannot be read now; ask again for it.")
 
     def _count(self, order: Order, pictures: list[Picture]) -> None:
         outcome = order.outcome

@@ -27,6 +27,8 @@ _ALSO: Final = {
 }
 # May be given as NAME_FILE: the path of a file that holds the value.
 SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_url"})
+# How long pictures are kept when we hold their bytes: nobody's address can die under them then.
+MEDIA_TTL: Final = 7 * 86_400
 # Kubernetes sets these for a service that happens to be called gateway.
 _OF_KUBERNETES: Final = ("GATEWAY_SERVICE_", "GATEWAY_PORT")
 
@@ -105,6 +107,8 @@ def load(environ: Mapping[str, str], warn: Callable[[str], None]) -> Settings:
             values[name] = found
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
     settings = {name: _convert(fields[name], source, value) for name, (source, value) in values.items()}
+    if settings.get("media") and "cache_ttl" not in settings:
+        settings["cache_ttl"] = MEDIA_TTL
     _warn_of_unknown(environ, warn)
     return _checked(Settings(**settings), {name: source for name, (source, _) in values.items()})
 

@@ -48,6 +48,7 @@ class Site:
     clock: Clock
     lifespan: Lifespan[Starlette]
     cors_origins: tuple[str, ...] = ()
+    more: tuple[Route, ...] = ()
 
 
 def build(site: Site) -> ASGIApp:
@@ -63,6 +64,7 @@ def build(site: Site) -> ASGIApp:
         *(_route(path, endpoint, method) for (method, path), endpoint in hot.items()),
         _route("/v1/models", endpoints.models),
         _route("/v1/models/{id:path}", endpoints.model),
+        *site.more,
         _route("/livez", endpoints.live),
         _route("/readyz", endpoints.ready),
         _route("/metrics", endpoints.metrics),
@@ -81,6 +83,11 @@ def build(site: Site) -> ASGIApp:
             expose_headers=_EXPOSED,
         )
     return Front(app, site.observer, site.clock)
+
+
+def media_route(endpoint: Endpoint) -> Route:
+    """Where the media store is served, when there is one."""
+    return _route("/v1/media/{name}", endpoint)
 
 
 def _route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:

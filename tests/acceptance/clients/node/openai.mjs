@@ -16,10 +16,12 @@ const bytes = fs.readFileSync(PICTURE)
 const draw = (step, { by = client, order = '', options, ...fields } = {}) =>
   by.images.generate({ prompt: prompt(step, order), ...fields }, options)
 
-/** All events of a stream; its version 4 knows no streams and hands back the text. */
+/** All events of a stream. Version 4 knows no streams: it hands back their text. */
 async function events(stream) {
+  const given = await stream
+  if (typeof given === 'string') return given
   const all = []
-  for await (const event of await stream) all.push(event)
+  for await (const event of given) all.push(event)
   return all
 }
 
@@ -44,13 +46,16 @@ await run({
     client.images.edit({ model: 'stable-sd3', image: new File([bytes], '猫.png'), prompt: prompt('edit_blob') }),
   edit_array: async () =>
     client.images.edit({ image: [await toFile(bytes, 'a.png')], n: 2, size: '1024x1024', prompt: prompt('edit_array') }),
-  edit_url: async () =>
+  edit_fields: async () =>
     client.images.edit({
-      model: 'dall-e-2',
-      image: await toFile(bytes, 'a.png', { type: 'image/png' }),
+      model: 'chatgpt-image-latest',
+      image: await toFile(bytes, 'a.gif', { type: 'image/gif' }),
+      input_fidelity: 'high',
+      output_compression: 90,
+      quality: 'high',
       response_format: 'url',
       user: '42',
-      prompt: prompt('edit_url'),
+      prompt: prompt('edit_fields'),
     }),
   edit_mask: async () =>
     client.images.edit({
@@ -64,7 +69,7 @@ await run({
   edit_text_file: async () =>
     client.images.edit({ image: await toFile(Buffer.from('no picture'), 'a.png'), prompt: prompt('edit_text_file') }),
   edit_not_possible: async () =>
-    client.images.edit({ model: 'dall-e-3-t2i', image: await toFile(bytes), prompt: prompt('edit_not_possible') }),
+    client.images.edit({ model: 'dall-e-2', image: await toFile(bytes), prompt: prompt('edit_not_possible') }),
   variation: async () => client.images.createVariation({ image: await toFile(bytes, 'a.png') }),
   variation_b64_json: () =>
     client.images.createVariation({
