@@ -226,9 +226,11 @@ async def run(options: argparse.Namespace) -> Run:
     load.running = False
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(load.idle(), DRAIN)
+    for _ in range(load.busy):
+        load.fail(f"no answer within {DRAIN:.0f} s after the end of the load")
     for task in tasks:
         task.cancel()
-    return msgspec.structs.replace(result, errors=load.errors + load.busy, example=load.example)
+    return msgspec.structs.replace(result, errors=load.errors, example=load.example)
 
 
 def arguments() -> argparse.Namespace:

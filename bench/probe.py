@@ -15,6 +15,8 @@ import time
 
 import msgspec
 
+from bench import proc
+
 
 class Probed(msgspec.Struct, frozen=True):
     """What one probe saw; times in milliseconds."""
@@ -24,13 +26,16 @@ class Probed(msgspec.Struct, frozen=True):
     p50: float
     p99_9: float
     max: float
+    held_up: float
+    """The share of the time in which others had the CPU of the watched process."""
 
 
-def probe(port: int, path: str, every: float, seconds: float) -> Probed:
+def probe(port: int, path: str, every: float, seconds: float, watch: int) -> Probed:
     """Ask until the time is over; an answer that is no 200 stops the probe."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     took: list[float] = []
     size = 0
+    held_up = proc.held_up_seconds(watch)
     until = time.perf_counter() + seconds
     while (began := time.perf_counter()) < until:
         connection.request("GET", path)
@@ -40,6 +45,7 @@ def probe(port: int, path: str, every: float, seconds: float) -> Probed:
             raise SystemExit(f"GET {path} answered {answer.status}")
         took.append(time.perf_counter() - began)
         time.sleep(max(0.0, every - took[-1]))
+    held_up = proc.held_up_seconds(watch) - held_up
     took.sort()
     return Probed(
         count=len(took),
@@ -47,6 +53,7 @@ def probe(port: int, path: str, every: float, seconds: float) -> Probed:
         p50=took[len(took) // 2] * 1000,
         p99_9=took[int(len(took) * 0.999)] * 1000,
         max=took[-1] * 1000,
+        held_up=held_up / seconds,
     )
 
 
@@ -58,13 +65,14 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=0.002, help="seconds")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds to wait before the first")
+    parser.add_argument("--watch", type=int, required=True, help="the process to tell the held-up time of")
     parser.add_argument("--first", action="store_true", help="take precedence over other processes, where allowed")
     options = parser.parse_args()
     time.sleep(options.delay)
     if options.first:
         with contextlib.suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    found = probe(options.port, options.path, options.every, options.seconds)
+    found = probe(options.port, options.path, options.every, options.seconds, options.watch)
     print(msgspec.json.encode(found).decode())
 
 

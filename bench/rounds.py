@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from subprocess import Popen
 
 import msgspec
@@ -18,6 +18,7 @@ from bench.servers import Gateway, Server
 HITS = 500  # for counting commands
 QUIET = 1.0  # seconds without load: to settle, and to count what the store does by itself
 LEEWAY = 60.0
+START_UP = 0.5  # seconds a loader needs before it opens connections, at the most
 LIFT = 10_000_000  # more prompts than any window can send
 
 
@@ -30,6 +31,7 @@ class Load:
     seconds: float
     connections: int = 32
     ramp: float = 0.0
+    warm: float = 0.5
     options: tuple[str, ...] = ()
 
 
@@ -37,11 +39,17 @@ class Load:
 HIT = Load("hit", "hit", seconds=3.0)
 MISS = Load("miss", "miss", seconds=3.0, options=("--unique",))
 ONE = Load("one connection", "miss", seconds=2.0, connections=1, options=("--unique",))
-_PACE = ("--unique", "--warm", "1.5")
 THOUSAND = Load(
-    "1,000 in flight", "miss", 6.0, 1500, 1.5, (*_PACE, "--wait", "1000", "--jitter", "500", "--think", "0.5")
+    "1,000 in flight",
+    "miss",
+    seconds=6.0,
+    connections=1500,
+    ramp=2.5,
+    warm=2.0,  # so that what the opening of the connections held up is over
+    options=("--unique", "--wait", "1000", "--jitter", "500", "--think", "0.5"),
 )
-THOUSAND_A_SECOND = Load("1,000 in flight", "", 4.0, 1500, 1.5, (*_PACE, "--think", "1.5"))
+# The same pace for a server that answers at once.
+THOUSAND_A_SECOND = replace(THOUSAND, seconds=4.0, warm=0.5, options=("--unique", "--think", "1.5"))
 
 
 @dataclass
@@ -99,7 +107,8 @@ class Measuring:
             expect.append(f"x-gateway-cache: {load.cache}")
             watch.append(server.store_pid)
         command = ["--port", str(server.port), "--path", server.path, "--connections", str(load.connections)]
-        command += ["--seconds", str(load.seconds * self.scale), "--ramp", str(load.ramp), *load.options]
+        command += ["--seconds", str(load.seconds * self.scale), "--ramp", str(load.ramp)]
+        command += ["--warm", str(load.warm), *load.options]
         command += [part for text in expect for part in ("--expect", text)]
         command += [part for pid in watch for part in ("--watch", str(pid))]
         if "--unique" in load.options:
@@ -111,9 +120,10 @@ class Measuring:
         return msgspec.json.decode(self.fleet.output(loader, load.ramp + load.seconds + LEEWAY), type=Run)
 
     def _probe(self, load: Load, server: Server, *options: str) -> Popen[bytes]:
-        """Start a probe that begins when the load has."""
-        timing = ["--delay", str(1.0 + load.ramp), "--seconds", str(load.seconds * self.scale - 0.5)]
-        return self._ours("bench.probe", "--port", str(server.port), *timing, *options)
+        """Start a probe that sees what the measured window sees."""
+        timing = ["--delay", str(START_UP + load.ramp + load.warm), "--seconds", str(load.seconds * self.scale - 0.5)]
+        watch = ["--watch", str(server.pid)]
+        return self._ours("bench.probe", "--port", str(server.port), *timing, *watch, *options)
 
     def _ours(self, module: str, *options: str) -> Popen[bytes]:
         return self.fleet.start([sys.executable, "-m", module, *options], on=cpus()[1])

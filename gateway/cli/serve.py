@@ -30,6 +30,7 @@ from uvicorn.supervisors import Multiprocess
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
+from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
 
@@ -116,7 +117,7 @@ def _config(workers: int) -> uvicorn.Config:
         factory=True,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=GatheringProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
