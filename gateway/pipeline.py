@@ -98,7 +98,11 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        pictures = await _all([self._picture(order, payload) for payload in order.plan.payloads])
+        payloads = order.plan.payloads
+        if len(payloads) == 1:
+            pictures = [await self._picture(order, payloads[0])]
+        else:
+            pictures = await _all([self._picture(order, payload) for payload in payloads])
         self._count(order, pictures)
         return await self.respond(order, pictures)
 
@@ -269,15 +273,17 @@ class Gateway:
         outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
         outcome.model = plan.model.id if plan.known else "other"
         outcome.micro_usd = plan.model.price
-        outcome.adjusted = tuple([adjustment.field for adjustment in plan.adjustments])
+        outcome.adjusted = understood.adjusted
         return understood
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
         if request.model is None and asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
+        plan = self.translate(request, policy, scope)
         return Understood(
-            plan=self.translate(request, policy, scope),
+            plan=plan,
+            adjusted=tuple(adjustment.field for adjustment in plan.adjustments),
             format=image_format(request, self.options.rules),
             usage=is_gpt_image(request.model),
             stream=request.stream,

@@ -77,9 +77,10 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Understood(msgspec.Struct, frozen=True, gc=False):
-    """What a body means; `digest` is of the prompt, for the log."""
+    """What a body means; `digest` is of the prompt, for the log, as are the names of the `adjusted` fields."""
 
     plan: Plan
+    adjusted: tuple[str, ...]
     format: ImageFormat
     usage: bool
     stream: bool

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import credentials
-from gateway.core.order import Asked, Order
+from gateway.core.order import Asked
 from gateway.core.request import Dialect, Form, plain
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
@@ -106,13 +106,11 @@ class Endpoints:
         order = await self.gateway.accept(_secret(scope[HEADERS]), asked, outcome)
         if order.stream:
             return stream_reply(self.gateway, order)
+        # Only what lies in our own store needs the name by which the caller knows us.
+        place = origin(scope, self.options) if self.gateway.media is not None else b""
         if self.options.keepalive_after > 0:
-            work = self._draw(order, scope)
-            return await kept_alive(self.gateway, work, order, self.options.keepalive_after)
-        return await self._draw(order, scope)
-
-    async def _draw(self, order: Order, scope: Scope) -> Reply:
-        return images_reply(await self.gateway.generate(order), origin(scope, self.options))
+            return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
+        return images_reply(await self.gateway.generate(order), place)
 
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers = scope[HEADERS]

@@ -76,12 +76,14 @@ def error_body(error: GatewayError) -> dict[str, object]:
 def images_reply(answer: Answer, origin: bytes) -> Reply:
     """OpenAI's ImagesResponse; `origin` begins the addresses in our own store."""
     headers = [JSON, *_cache_headers(answer.pictures), *adjusted_header(answer.adjustments)]
-    tail = b"]" + _facts(answer.pictures) + (USAGE if answer.usage else b"") + b"}"
     head = b'{"created":%d,"data":[' % answer.created
+    usage = USAGE if answer.usage else b""
     if answer.format == "url":
+        tail = b"]" + usage + b"}"
         urls = [b'{"url":%b}' % _url(picture, origin) for picture in answer.pictures]
         body = head + b",".join(urls) + tail
         return Reply(200, headers, len(body), (body,))
+    tail = b"]" + _facts(answer.pictures) + usage + b"}"
     both = answer.format == "both"
     parts = [(_opening(index, picture, origin, both=both), picture) for index, picture in enumerate(answer.pictures)]
     length = len(head) + len(tail)
@@ -156,14 +158,13 @@ def _fallback(model: Model) -> str | None:
 def _facts(pictures: list[Picture]) -> bytes:
     """`output_format` and `size` of the answer, where the bytes are known and all pictures agree."""
     told = b""
-    if all(picture.data is not None for picture in pictures):
-        for name, values in (
-            (b"output_format", {output_format(picture) for picture in pictures}),
-            (b"size", {size_word(picture) for picture in pictures}),
-        ):
-            value = values.pop()
-            if value is not None and not values:
-                told += b',"%b":"%b"' % (name, value.encode())
+    for name, values in (
+        (b"output_format", {output_format(picture) for picture in pictures}),
+        (b"size", {size_word(picture) for picture in pictures}),
+    ):
+        value = values.pop()
+        if value is not None and not values:
+            told += b',"%b":"%b"' % (name, value.encode())
     return told
 
 

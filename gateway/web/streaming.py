@@ -4,8 +4,8 @@ Never a partial picture: 302 makes none, and an invented one would be a lie.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from typing import Final
 
 import orjson
 
@@ -23,6 +23,7 @@ from gateway.web.render import (
     encoded,
     error_body,
     error_reply,
+    images_reply,
     output_format,
     size_word,
 )
@@ -78,17 +79,21 @@ def _failed(outcome: Outcome, error: GatewayError) -> bytes:
     return b"event: error\ndata: " + orjson.dumps({"type": "error", "error": error_body(error)}) + b"\n\n"
 
 
-async def kept_alive(gateway: Gateway, work: Coroutine[Any, Any, Reply], order: Order, silence: float) -> Reply:
-    """The reply that `work` gives; after `silence` seconds without it, one that begins with white space.
+async def kept_alive(gateway: Gateway, order: Order, origin: bytes, silence: float) -> Reply:
+    """The ordinary reply; after `silence` seconds without it, one that begins with white space.
 
     For proxies that cut a silent connection. The status is 200 from then on, an error comes as the body.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    task = asyncio.get_running_loop().create_task(_drawn(gateway, order, origin))
     await asyncio.wait((task,), timeout=silence)
     if task.done():
         return task.result()
     headers = [JSON, *adjusted_header(order.plan.adjustments)]
     return Reply(200, headers, None, _after_blanks(gateway, task, order))
+
+
+async def _drawn(gateway: Gateway, order: Order, origin: bytes) -> Reply:
+    return images_reply(await gateway.generate(order), origin)
 
 
 async def _after_blanks(gateway: Gateway, task: asyncio.Task[Reply], order: Order) -> AsyncIterator[bytes]:

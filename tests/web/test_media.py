@@ -356,7 +356,7 @@ class TestOnTheWire:
     async def test_pieces_are_small(self) -> None:
         fake, sent = FakeMedia(os.urandom(1_000_000)), list[bytes]()
 
-        async def send(message: Message) -> None:  # noqa: RUF029 - ASGI wants it so
+        async def send(message: Message) -> None:
             sent.append(message.get("body", b""))
 
         await app(fake)(_scope(), _receive, send)
@@ -377,7 +377,7 @@ def _scope() -> Scope:
     return {"type": "http", "method": "GET", "path": f"/v1/media/{NAME}", "headers": []}
 
 
-async def _receive() -> Message:  # noqa: RUF029
+async def _receive() -> Message:
     return {"type": "http.disconnect"}
 
 
