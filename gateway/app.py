@@ -28,7 +28,7 @@ from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Upstream302, UpstreamOptions
-from gateway.core.catalogue import Catalogue, Defaults
+from gateway.core.catalogue import Catalogue
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
@@ -110,8 +110,12 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
 
 def catalogue(settings: Settings) -> Catalogue:
     """The catalogue of these settings; raises CatalogueError."""
-    defaults = Defaults(settings.default_model, settings.edit_model, settings.variation_model)
-    return load_catalogue(read_sources(settings), defaults)
+    return load_catalogue(
+        read_sources(settings),
+        settings.default_model,
+        for_edits=settings.edit_model,
+        for_variations=settings.variation_model,
+    )
 
 
 def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -59,11 +60,11 @@ class _ModelRow(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Who draws for those that name no model of 302's: from text, and where a picture comes along."""
+    """Who draws for those that name no model of 302's: from text, and where a picture comes along (None: nobody)."""
 
-    generation: str = "dall-e-3-t2i"
-    edit: str = "302ai-kolors-i2i"
-    variation: str = "302ai-kolors-i2i"
+    generation: str
+    edit: str | None = None
+    variation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,10 @@ class Catalogue:
         for id_, model in self._exact.items():
             if suffix := _SUFFIX.search(id_):
                 self._bare.setdefault(id_[: suffix.start()], {})[suffix[1]] = model
-        self._prefixes = [(normalise(name[:-1]), to) for name, to in aliases.items() if name.endswith("*")]
-        self._aliases = {normalise(name): to for name, to in aliases.items() if not name.endswith("*")}
+        names = {normalise(name): target for name, target in aliases.items()}
+        self._aliases = {name: target for name, target in names.items() if not name.endswith("*")}
+        prefixes = [(name[:-1], target) for name, target in names.items() if name.endswith("*")]
+        self._prefixes = sorted(prefixes, key=lambda pair: -len(pair[0]))
         self.default: Final = self._named("default_model", defaults.generation)
         self.default_for_edits: Final = self._taking("edit_model", defaults.edit)
         self.default_for_variations: Final = self._taking("variation_model", defaults.variation)
@@ -98,14 +101,16 @@ class Catalogue:
     def resolve(self, name: str, *, with_image: bool = False) -> Resolved | None:
         """Find the model a caller means: case and `_`/`-` do not count, the suffix may be missing, aliases apply."""
         name = normalise(name)
-        if model := self._find(name, with_image=with_image):
+        if model := self._exact.get(name):
             return Resolved(model)
         target = self._aliases.get(name)
         if target is None:
+            if model := self._find(name, with_image=with_image):
+                return Resolved(model)
             target = next((to for prefix, to in self._prefixes if name.startswith(prefix)), None)
         if target is None:
             return None
-        if target == DEFAULT:
+        if normalise(target) == DEFAULT:
             return Resolved(self.default, alias=True, substituted=True)
         found = self._find(normalise(target), with_image=with_image)
         return Resolved(found, alias=True) if found else None
@@ -118,7 +123,9 @@ class Catalogue:
         """Ids of the models that take a source picture."""
         return [model.id for model in self.models.values() if model.image != "none"]
 
-    def _taking(self, setting: str, name: str) -> Model:
+    def _taking(self, setting: str, name: str | None) -> Model | None:
+        if name is None:
+            return None
         model = self._named(setting, name)
         if model.image == "none":
             message = f"{setting} {name!r} takes no picture; these do: {', '.join(self.taking_images())}"
@@ -126,10 +133,8 @@ class Catalogue:
         return model
 
     def _named(self, setting: str, name: str) -> Model:
-        if (model := self._find(normalise(name), with_image=False)) is None:
-            target = self._aliases.get(normalise(name))
-            model = None if target is None else self._find(normalise(target), with_image=False)
-        if model is None:
+        target = self._aliases.get(normalise(name), name)
+        if (model := self._find(normalise(target), with_image=False)) is None:
             message = f"{setting} {name!r} is in no catalogue row; `gateway302 models` lists the ids"
             raise CatalogueError(message)
         return model
@@ -154,8 +159,12 @@ def forwarded(name: str) -> Model:
     return Model(name, "free", Free(), "optional", 0)
 
 
-def load(sources: Iterable[tuple[str, str]], defaults: Defaults) -> Catalogue:
+def load(
+    sources: Iterable[tuple[str, str]], default: str, *, for_edits: str | None = None, for_variations: str | None = None
+) -> Catalogue:
     """Build the catalogue from (file name, text) pairs; a later file adds to and overrides the earlier ones.
+
+    `default` draws for whoever names no model of 302's, the other two where a picture comes along (None: nobody does).
 
     Raises:
         CatalogueError: naming file, row and remedy.
@@ -163,14 +172,18 @@ def load(sources: Iterable[tuple[str, str]], defaults: Defaults) -> Catalogue:
     shapes: dict[str, Shape] = {}
     rows: dict[str, tuple[str, _ModelRow]] = {}
     aliases: dict[str, str] = {}
+    alias_sources: dict[str, str] = {}
     for source, text in sources:
         data = _parse(source, text)
         shapes |= {name: _shape(source, name, row) for name, row in data["shapes"].items()}
         rows |= {id_: (source, _row(source, id_, row)) for id_, row in data["models"].items()}
-        aliases |= {name: _alias(source, name, target) for name, target in data["aliases"].items()}
+        # By the form in which names are compared: DALL_E_3 in a later file overrides dall-e-3.
+        aliases |= {normalise(name): _alias(source, name, target) for name, target in data["aliases"].items()}
+        alias_sources |= dict.fromkeys(map(normalise, data["aliases"]), source)
     models = {id_: _model(source, id_, row, shapes) for id_, (source, row) in rows.items()}
-    _check_names(rows, models, aliases)
-    return Catalogue(models, aliases, defaults)
+    _check_names(rows, models)
+    _check_aliases(alias_sources, models, aliases)
+    return Catalogue(models, aliases, Defaults(default, for_edits, for_variations))
 
 
 def _parse(source: str, text: str) -> dict[str, dict[str, object]]:
@@ -224,7 +237,7 @@ def _row(source: str, id_: str, data: object) -> _ModelRow:
     if not 0 <= row.price <= _DEAREST:
         message = f"{where}: price is in USD an image, from 0 to 1000"
         raise CatalogueError(message)
-    if row.timeout is not None and row.timeout <= 0:
+    if row.timeout is not None and not 0 < row.timeout < inf:
         message = f"{where}: timeout is in seconds, more than 0"
         raise CatalogueError(message)
     return row
@@ -245,9 +258,7 @@ def _alias(source: str, name: str, target: object) -> str:
     return target
 
 
-def _check_names(
-    rows: Mapping[str, tuple[str, _ModelRow]], models: Mapping[str, Model], aliases: Mapping[str, str]
-) -> None:
+def _check_names(rows: Mapping[str, tuple[str, _ModelRow]], models: Mapping[str, Model]) -> None:
     seen: dict[str, str] = {}
     for id_, model in models.items():
         source = rows[id_][0]
@@ -257,10 +268,16 @@ def _check_names(
         if model.sibling and (model.sibling not in models or models[model.sibling].sibling != id_):
             message = f"{source}: model {id_!r}: its sibling {model.sibling!r} must be a row that names it back"
             raise CatalogueError(message)
-    bare = {_SUFFIX.sub("", name) for name in seen}
+
+
+def _check_aliases(sources: Mapping[str, str], models: Mapping[str, Model], aliases: Mapping[str, str]) -> None:
+    ids = {normalise(id_) for id_ in models}
+    names = ids | {_SUFFIX.sub("", id_) for id_ in ids} | {DEFAULT}
     for name, target in aliases.items():
-        if target != DEFAULT and normalise(target) not in seen and normalise(target) not in bare:
-            message = f"alias {name!r} leads to {target!r}, which is no model; write an id or {DEFAULT!r}"
+        if normalise(target) not in names:
+            message = (
+                f"{sources[name]}: alias {name!r} leads to {target!r}, which is no model; write an id or {DEFAULT!r}"
+            )
             raise CatalogueError(message)
 
 

@@ -140,7 +140,9 @@ def _fit_sides(shape: Sides, asked: Asked, policy: Policy) -> Size:
     if isinstance(asked, Ratio):
         return _scale(shape, asked, Fraction(shape.high, max(asked)))
     if policy is Policy.DOCUMENTED:
-        width, height = (side if shape.low <= side <= shape.high else shape.fallback for side in asked)
+        width, height = (
+            side if shape.low <= side <= shape.high else shape.fallback for side in (asked.width, asked.height)
+        )
         return Size(width, height)
     if max(asked) > shape.high:
         return _scale(shape, asked, Fraction(shape.high, max(asked)))
@@ -151,7 +153,9 @@ def _fit_sides(shape: Sides, asked: Asked, policy: Policy) -> Size:
 
 def _scale(shape: Sides, asked: Asked, factor: Fraction) -> Size:
     # Half a pixel goes up; a side that leaves the range after scaling is cut to it, which bends only extreme ratios.
-    width, height = (min(max(int(side * factor + Fraction(1, 2)), shape.low), shape.high) for side in asked)
+    width, height = (
+        min(max(int(side * factor + Fraction(1, 2)), shape.low), shape.high) for side in (asked.width, asked.height)
+    )
     return Size(width, height)
 
 

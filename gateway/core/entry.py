@@ -42,17 +42,17 @@ def read_entry(data: bytes, fingerprint: str, now: float) -> Entry | None:
     """The entry, or None where it is not of this schema and fingerprint, has lapsed, or leads nowhere."""
     try:
         entry = _ENTRY.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     sound = entry.schema == _SCHEMA and entry.fingerprint == fingerprint and entry.expires > now
-    return entry if sound and entry.url.startswith(("http://", "https://", "media:")) else None
+    return entry if sound and entry.url[:8].lower().startswith(("http://", "https://", "media:")) else None
 
 
 def read_held(data: bytes, fingerprint: str) -> GatewayError | None:
     """The remembered error, or None where the value cannot be trusted."""
     try:
         held = _HELD.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if held.schema != _SCHEMA or held.fingerprint != fingerprint or held.code not in KIND_OF_CODE:
         return None

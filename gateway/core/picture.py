@@ -12,7 +12,10 @@ import pybase64
 from gateway.core.errors import GatewayError, Kind
 
 MAX_URL = 8192
-_URL = re.compile(r"https?://[^\s/?#@\\]+[^\s\\]*", re.ASCII | re.IGNORECASE)
+_URL = re.compile(
+    r"https?://[^\s/?#@:\\]+(:[0-9]*)?([/?#][^\s\\]*)?|https?://\[[0-9a-f:.]+\](:[0-9]*)?([/?#][^\s\\]*)?",
+    re.IGNORECASE,
+)
 _DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
 _JPEG_MARKER = 0xFF
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -106,7 +106,7 @@ def picture_url(data: dict[str, Any]) -> str | None:
     inner = data.get("data")
     vendor = inner if isinstance(inner, dict) else {}
     candidates = [data.get("image_url"), data.get("image_urls"), vendor.get("image_url"), vendor.get("image_urls")]
-    candidates += [vendor.get("output"), vendor.get("images"), vendor.get("data")]
+    candidates += [vendor.get("output"), vendor.get("images"), vendor.get("data"), vendor.get("result")]
     for candidate in candidates:
         for url in _urls(candidate):
             if is_http_url(url):
@@ -124,6 +124,8 @@ def _urls(value: object) -> list[str]:
         case list():
             return [url for item in value for url in (_urls(item) if not isinstance(item, list) else [])]
         case {"url": str(url)}:
+            return [url]
+        case {"sample": str(url)}:
             return [url]
         case {"image_urls": list(urls)}:
             return [url for url in urls if isinstance(url, str)]
@@ -146,7 +148,7 @@ def _failure(status: int, data: dict[str, Any]) -> Kind | None:
 
 
 def _failed(data: dict[str, Any]) -> bool:
-    return data.get("status") in {"failed", "error"}
+    return data.get("status") in ("failed", "error")
 
 
 def _vendor_failed(data: object) -> bool:
@@ -179,10 +181,11 @@ def _is_moderation(data: dict[str, Any]) -> bool:
     vendor = inner if isinstance(inner, dict) else {}
     base = vendor.get("base_resp")
     base = base if isinstance(base, dict) else {}
-    error = data.get("error")
-    texts = [error.get(key) for key in ("message", "detail")] if isinstance(error, dict) else [error]
+    texts: list[object] = []
+    for error in (data.get("error"), vendor.get("error")):
+        texts += [error.get(key) for key in ("message", "detail")] if isinstance(error, dict) else [error]
     texts += [data.get(key) for key in ("message", "msg", "detail", "err")]
-    texts += [vendor.get(key) for key in ("error", "message", "msg", "details")] + [base.get("status_msg")]
+    texts += [vendor.get(key) for key in ("message", "msg", "details")] + [base.get("status_msg")]
     return _flagged(vendor) or any(isinstance(text, str) and _MODERATED.search(text) for text in texts)
 
 

@@ -22,6 +22,13 @@ class Ratio(NamedTuple):
     def __str__(self) -> str:
         return f"{self.width}:{self.height}"
 
+    # Two numbers are not the same question as a ratio and as pixels: tuples alone would say 16:9 == 16x9.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and tuple.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, *self))
+
 
 class Size(NamedTuple):
     """Pixels."""
@@ -31,6 +38,13 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+    # Two numbers are not the same question as a ratio and as pixels: tuples alone would say 16:9 == 16x9.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and tuple.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, *self))
 
 
 Asked = Ratio | Size

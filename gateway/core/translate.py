@@ -141,12 +141,12 @@ def _resolve(request: ImageRequest, catalogue: Catalogue) -> Resolved | None:
 def _taking_image(request: ImageRequest, found: Resolved, catalogue: Catalogue) -> Model:
     """The model's sibling; for whoever named no model of 302's, the one that is set for pictures."""
     # dall-e-2 is the only model OpenAI ever had for variations: who names it there has chosen nothing.
-    if request.variation and found.alias:
+    if request.variation and found.alias and catalogue.default_for_variations is not None:
         return catalogue.default_for_variations
     sibling = catalogue.sibling(found.model)
     if sibling is not None and sibling.image != "none":
         return sibling
-    if found.substituted:
+    if found.substituted and catalogue.default_for_edits is not None:
         return catalogue.default_for_edits
     message = f"{found.model.id} takes no image. These do: {', '.join(catalogue.taking_images())}."
     raise GatewayError(Kind.INVALID_VALUE, message, param="image")

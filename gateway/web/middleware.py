@@ -153,7 +153,8 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
     """
     headers = dict(raw)
     repeated = len(headers) != len(raw)
-    length = sum([len(value) for _, value in raw]) if repeated else sum(map(len, headers.values()))
+    pairs = raw if repeated else headers.items()
+    length = sum([len(name) + len(value) for name, value in pairs])
     if len(raw) > _MOST_HEADERS or length > _LONGEST_HEADERS:
         message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
         raise GatewayError(Kind.INVALID_HEADERS, message)
