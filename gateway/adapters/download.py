@@ -151,7 +151,7 @@ class GuardedDownloader:
             try:
                 location = response.headers.get("location")
                 if response.status_code in {301, 302, 303, 307, 308} and location:
-                    url = str(target.join(location))
+                    url = _joined(target, location)
                     continue
                 return await _read(response)
             finally:
@@ -163,14 +163,22 @@ class GuardedDownloader:
             raise _Refused
         try:
             target = httpx.URL(url)
-        except httpx.InvalidURL as exc:
+            if self._hosts.trusted(target):
+                return target
+        except (httpx.InvalidURL, ValueError) as exc:
+            # ValueError: a host that is no name, which httpx only notices when it is asked for it.
             raise _Refused from exc
-        if self._hosts.trusted(target):
-            return target
         # A literal address never meets the resolver, so it is refused here.
         if target.scheme != "https" or _port(target) != _HTTPS or _is_literal(target.host):
             raise _Refused
         return target
+
+
+def _joined(base: httpx.URL, location: str) -> str:
+    try:
+        return str(base.join(location))
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise _Refused from exc
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -15,6 +15,7 @@ from gateway.core.request import Body, Dialect, Form, ImageRequest, build, decod
 
 # `image`, `image[]` and, as a courtesy, `image[0]`.
 _IMAGE_PART = re.compile(r"image(\[[0-9]*\])?")
+_SIDES: Final = frozenset({"width", "height"})
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -45,10 +46,7 @@ def parse_edit(data: bytes) -> ImageRequest:
         body.image = _url("images", body.images[0]) if body.images else None
     if body.mask is not None:
         body.mask_image = _url("mask", body.mask)
-    if not body.image:
-        message = 'No picture to edit: give images, as [{"image_url": "https://… or data:image/png;base64,…"}].'
-        raise GatewayError(Kind.IMAGE_REQUIRED, message, param="image")
-    return build(body)
+    return _with_picture(build(body), 'give images, as [{"image_url": "https://… or data:image/png;base64,…"}]')
 
 
 def parse_form(dialect: Dialect, form: Form, variation_prompt: str) -> ImageRequest:
@@ -62,7 +60,7 @@ def parse_form(dialect: Dialect, form: Form, variation_prompt: str) -> ImageRequ
     pictures = [data for name, data in form.pictures if _IMAGE_PART.fullmatch(name)]
     masks = [data for name, data in form.pictures if name == "mask"]
     _one_picture("image", len(pictures))
-    values = {name: _typed(text) for name, text in form.fields.items() if name in _BY_NAME}
+    values = {name: _typed(name, text) for name, text in form.fields.items() if name in _BY_NAME}
     try:
         body = msgspec.convert(values, Body, strict=False)
     except msgspec.ValidationError as exc:
@@ -71,21 +69,24 @@ def parse_form(dialect: Dialect, form: Form, variation_prompt: str) -> ImageRequ
         body.image = to_data_uri("image", pictures[0])
     if masks:
         body.mask_image = to_data_uri("mask", masks[0])
-    if not body.image:
-        message = "No picture was sent: put its bytes into the part image of a multipart form."
-        raise GatewayError(Kind.IMAGE_REQUIRED, message, param="image")
     if dialect is Dialect.VARIATIONS:
         body.prompt = body.prompt or variation_prompt
-        return msgspec.structs.replace(build(body), variation=True)
-    return build(body)
+    request = _with_picture(build(body), "put its bytes into the part image of a multipart form")
+    return msgspec.structs.replace(request, variation=True) if dialect is Dialect.VARIATIONS else request
+
+
+def _with_picture(request: ImageRequest, remedy: str) -> ImageRequest:
+    if request.image is None:
+        raise GatewayError(Kind.IMAGE_REQUIRED, f"No picture was sent: {remedy}.", param="image")
+    return request
 
 
 _BY_NAME: Final = frozenset(Body.__struct_fields__)
 
 
-def _typed(text: str) -> str | int:
-    """Forms know text only; what is a whole number is one, as `width` and `height` must be."""
-    return int(text) if _WHOLE_NUMBER.fullmatch(text) else text
+def _typed(name: str, text: str) -> str | int:
+    """Forms know text only; the decoder reads the numbers whose type it knows, the two sides are checked by us."""
+    return int(text) if name in _SIDES and _WHOLE_NUMBER.fullmatch(text) else text
 
 
 def _one_picture(param: str, count: int) -> None:
