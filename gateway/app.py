@@ -37,7 +37,7 @@ from gateway.core.translate import Rules
 from gateway.flights import Flights
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
-from gateway.settings import Settings, read_sources
+from gateway.settings import Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints
 from gateway.web.media import MediaEndpoint
@@ -99,6 +99,8 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
             await gateway.flights.drain()
             if sweeping is not None:
                 sweeping.cancel()
+            if media is not None:
+                media.close()
             await asyncio.gather(*(transport.aclose() for transport in transports), store.aclose())
             lines.write("info", "stopped", {"pid": os.getpid()})
             lines.close()
@@ -125,7 +127,10 @@ def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":
     from gateway.adapters.media import Limits, open_media  # noqa: PLC0415
 
     limits = Limits(settings.media_max_age, settings.media_max_bytes)
-    return open_media(settings.media, Path(settings.data_dir), limits, clock)
+    try:
+        return open_media(settings.media, Path(settings.data_dir), limits, clock)
+    except ValueError as exc:
+        raise SettingsError(f"GATEWAY_MEDIA is wrong: {exc}") from exc
 
 
 def _options(settings: Settings) -> Options:

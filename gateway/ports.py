@@ -80,7 +80,10 @@ class MediaStore(Protocol):
         """Store a picture; its name, `<32 hex>.<ext>`. Raises `MediaUnavailableError`."""
 
     async def find(self, name: str) -> MediaInfo | None:
-        """What is kept under a name; None where there is nothing, or the name is none of ours."""
+        """What is kept under a name; None where there is nothing, or the name is none of ours.
+
+        Raises `MediaUnavailableError`.
+        """
 
     async def read(self, name: str, start: int, end: int) -> bytes:
         """The bytes [start, end). Raises `MediaUnavailableError`."""

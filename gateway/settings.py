@@ -186,6 +186,9 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
     if any(set(host) & set("/@ ?#") for host in settings.image_hosts):
         raise wrong("image_hosts", "write host or host:port, without scheme or path")
     _check_web(settings, wrong)
+    if settings.media and settings.media_max_age <= settings.cache_ttl:
+        cache_ttl = sources.get("cache_ttl", f"{PREFIX}CACHE_TTL")
+        raise wrong("media_max_age", f"pictures must be kept longer than {cache_ttl}, {settings.cache_ttl} seconds")
     if settings.answer_timeout < settings.upstream_timeout:
         upstream = sources.get("upstream_timeout", f"{PREFIX}UPSTREAM_TIMEOUT")
         raise wrong("answer_timeout", f"it must not be less than {upstream}, {settings.upstream_timeout:g} seconds")
@@ -195,6 +198,8 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
 def _check_web(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:
     if any(urlsplit(place).scheme not in {"http", "https"} for place in settings.cors_origins if place != "*"):
         raise wrong("cors_origins", "write origins like https://app.example.com, or * for all")
+    if settings.media and settings.media != "local" and not settings.media.startswith("s3://"):
+        raise wrong("media", "write local, or a bucket like s3://bucket/prefix")
     if settings.public_url and urlsplit(settings.public_url).scheme not in {"http", "https"}:
         raise wrong("public_url", "write a base URL like https://images.example.com")
     for network in settings.trusted_proxies:

@@ -28,6 +28,8 @@ _HTTPS: Final = 443
 # 4xx is a host's last word, but for these: a fresh picture may not have reached the whole CDN yet.
 _MAY_COME: Final = frozenset({403, 404, 408, 425, 429})
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+# Local NAT64 (RFC 8215), addresses that begin with an IPv4 one's zeros (RFC 4291, withdrawn), site-local (RFC 3879).
+_NEVER: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "::/96", "fec0::/10")))
 # 302's own clients show a browser's agent to its file host; ours is honest and adds what the host may look for.
 _HEADERS: Final = [
     ("accept", "image/*"),
@@ -97,6 +99,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if any(ip in network for network in _NEVER):
+            return False
     return ip.is_global and not ip.is_multicast
 
 

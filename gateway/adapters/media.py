@@ -3,6 +3,9 @@
 A picture is written whole or not at all, and never changed afterwards. What is too old, and what is too much, is swept
 away; several processes may sweep one store at the same time. Who may see a picture is not decided here: who knows its
 name may.
+
+obstore is called in threads of our own, never through its coroutines: they end in threads that Python does not know,
+and a process that exits while one of those wants the interpreter is aborted. It costs no more time.
 """
 
 import asyncio
@@ -10,11 +13,13 @@ import contextlib
 import heapq
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
@@ -36,12 +41,14 @@ _STAGED_FOR: Final = 3600.0
 _FIND_WITHIN: Final = 5.0
 _READ_WITHIN: Final = 30.0
 _KEEP_WITHIN: Final = 60.0
+_THREADS: Final = 16
 _BATCH: Final = 500
 # This many of the oldest are remembered in one pass over the store; if they are too few there is another pass.
 _REMEMBERED: Final = 5000
 _PASSES: Final = 100
 
 Store = LocalStore | S3Store
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +85,12 @@ def open_media(setting: str, data_dir: Path, limits: Limits, clock: Clock) -> "O
 
 
 def _bucket(url: str) -> S3Store:
-    # An endpoint is the operator's word: http:// where it says http://. Left alone, obstore tries for three minutes.
+    # An endpoint is the operator's word: http:// where it says http://. Left alone, obstore tries for three minutes,
+    # and a process that exits waits for its threads.
     return S3Store.from_url(
         url,
-        client_options={"allow_http": True, "connect_timeout": "3s", "timeout": f"{_KEEP_WITHIN:.0f}s"},
-        retry_config={"max_retries": 2},
+        client_options={"allow_http": True, "connect_timeout": "3s", "timeout": "30s"},
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
     )
 
 
@@ -98,6 +106,8 @@ class ObjectMedia:
         self._limits: Final = limits
         self._clock: Final = clock
         self._folder: Final = folder
+        self._threads: Final = ThreadPoolExecutor(_THREADS, "media")
+        self._closed = False
 
     async def keep(self, data: bytes, media_type: str) -> str:
         """Store a picture's bytes under a new name, `<32 hex>.<ext>`: whoever knows it may have the picture.
@@ -111,8 +121,8 @@ class ObjectMedia:
         name = f"{self._random():032x}.{extension}"
         # A folder has no place for attributes: there the name alone tells the type.
         attributes = None if isinstance(self._store, LocalStore) else {"Content-Type": media_type}
-        async with _within(_KEEP_WITHIN):
-            await obstore.put_async(self._store, _place(name), data, attributes=attributes, use_multipart=False)
+        put = partial(obstore.put, self._store, _place(name), data, attributes=attributes, use_multipart=False)
+        await self._run(_KEEP_WITHIN, put)
         return name
 
     async def find(self, name: str) -> MediaInfo | None:
@@ -123,16 +133,7 @@ class ObjectMedia:
         """
         if _NAME.fullmatch(name) is None:
             return None
-        async with _within(_FIND_WITHIN):
-            try:
-                found = await obstore.head_async(self._store, _place(name))
-            except FileNotFoundError:
-                return None
-        if not found["size"]:
-            # A folder that lost its power may have kept the name and not the bytes.
-            return None
-        stem, _, extension = name.partition(".")
-        return MediaInfo(found["size"], _MEDIA_TYPES[extension], stem, found["last_modified"].timestamp())
+        return await self._run(_FIND_WITHIN, partial(self._find, name))
 
     async def read(self, name: str, start: int, end: int) -> bytes:
         """The bytes [start, end) of a picture, fewer where it ends before.
@@ -142,9 +143,8 @@ class ObjectMedia:
         """
         if _NAME.fullmatch(name) is None:
             raise MediaUnavailableError
-        async with _within(_READ_WITHIN):
-            found = await obstore.get_range_async(self._store, _place(name), start=start, end=end)
-        return found.to_bytes()
+        get = partial(obstore.get_range, self._store, _place(name), start=start, end=end)
+        return await self._run(_READ_WITHIN, lambda: get().to_bytes())
 
     async def sweep(self) -> int:
         """Delete what is too old, then, oldest first, what is too much; how many were deleted.
@@ -152,17 +152,7 @@ class ObjectMedia:
         Raises:
             MediaUnavailableError: not everything could be listed or deleted.
         """
-        deleted = 0
-        async with _within(None):
-            if self._folder is not None:
-                before = self._clock.now() - _STAGED_FOR
-                deleted += await asyncio.to_thread(_delete_staged, self._folder, before)
-            for _ in range(_PASSES):
-                count, enough = await self._pass()
-                deleted += count
-                if enough:
-                    break
-        return deleted
+        return await self._run(None, self._sweep)
 
     async def sweep_forever(self, interval: float, on_error: Callable[[Exception], None]) -> None:
         """Sweep about every `interval` seconds, until cancelled; nothing that goes wrong ends it."""
@@ -174,7 +164,43 @@ class ObjectMedia:
             except Exception as error:  # noqa: BLE001 - the next sweep may do better
                 on_error(error)
 
-    async def _pass(self) -> tuple[int, bool]:
+    def close(self) -> None:
+        """Begin nothing new, and end a sweep at its next step."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, seconds: float | None, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise MediaUnavailableError
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (BaseError, OSError) as exc:
+            raise MediaUnavailableError from exc
+
+    def _find(self, name: str) -> MediaInfo | None:
+        try:
+            found = obstore.head(self._store, _place(name))
+        except FileNotFoundError:
+            return None
+        if not found["size"]:
+            # A machine that lost its power may have kept a file's name and not its bytes.
+            return None
+        stem, _, extension = name.partition(".")
+        return MediaInfo(found["size"], _MEDIA_TYPES[extension], stem, found["last_modified"].timestamp())
+
+    def _sweep(self) -> int:
+        deleted = 0
+        if self._folder is not None:
+            deleted += _delete_staged(self._folder, self._clock.now() - _STAGED_FOR)
+        for _ in range(_PASSES):
+            count, enough = self._pass()
+            deleted += count
+            if enough or self._closed:
+                break
+        return deleted
+
+    def _pass(self) -> tuple[int, bool]:
         """One walk over the store: how many were deleted, and whether what is left is little enough.
 
         The total and the oldest come from the same listing. So a picture that another process deletes meanwhile is
@@ -183,7 +209,7 @@ class ObjectMedia:
         before = self._clock.now() - self._limits.max_age
         deleted, total = 0, 0
         oldest: list[tuple[float, str, int]] = []
-        async for batch in obstore.list(self._store, chunk_size=_BATCH):
+        for batch in obstore.list(self._store, chunk_size=_BATCH):
             expired = []
             for found in batch:
                 place, size, modified = found["path"], found["size"], found["last_modified"].timestamp()
@@ -198,24 +224,26 @@ class ObjectMedia:
                     heapq.heappush(oldest, (-modified, place, size))
                 else:
                     heapq.heappushpop(oldest, (-modified, place, size))
-            deleted += await self._delete(expired)
+            deleted += self._delete(expired)
+            if self._closed:
+                return deleted, True
         doomed = []
         for _, place, size in sorted(oldest, reverse=True):
             if total <= self._limits.max_bytes:
                 break
             total -= size
             doomed.append(place)
-        return deleted + await self._delete(doomed), total <= self._limits.max_bytes
+        return deleted + self._delete(doomed), total <= self._limits.max_bytes
 
-    async def _delete(self, places: Sequence[str]) -> int:
+    def _delete(self, places: Sequence[str]) -> int:
         for batch in _batches(places):
             try:
-                await obstore.delete_async(self._store, batch)
+                obstore.delete(self._store, batch)
             except FileNotFoundError:
                 # Another process was quicker with one of them: a folder gives up there, so each is tried alone.
                 for place in batch:
                     with contextlib.suppress(FileNotFoundError):
-                        await obstore.delete_async(self._store, place)
+                        obstore.delete(self._store, place)
         return len(places)
 
 
@@ -236,12 +264,3 @@ def _delete_staged(folder: Path, before: float) -> int:
                 path.unlink()
                 deleted += 1
     return deleted
-
-
-@contextlib.asynccontextmanager
-async def _within(seconds: float | None) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except (BaseError, OSError) as exc:
-        raise MediaUnavailableError from exc

@@ -20,6 +20,8 @@ _DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
 _JPEG_MARKER = 0xFF
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WEBP_HEAD = 30
+_PNG_HEAD = 24
+_GIF_HEAD = 10
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -85,9 +87,9 @@ def to_data_uri(param: str, data: bytes) -> str:
 def size_of(data: bytes) -> tuple[int, int] | None:
     """A picture's width and height from its head; None where the head does not tell."""
     match media_type(data):
-        case "image/png" if data[12:16] == b"IHDR":
+        case "image/png" if data[12:16] == b"IHDR" and len(data) >= _PNG_HEAD:
             return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        case "image/gif":
+        case "image/gif" if len(data) >= _GIF_HEAD:
             return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
         case "image/jpeg":
             return _jpeg_size(data)

@@ -570,6 +570,62 @@ class TestSweepForever:
         assert {type(error) for error in errors} == {MediaUnavailableError}
 
 
+class TestClose:
+    async def test_a_closed_store_begins_nothing_new(self, opened: Opened) -> None:
+        media = opened()
+        media.close()
+
+        with pytest.raises(MediaUnavailableError):
+            await media.keep(PNG, "image/png")
+
+    async def test_what_has_begun_is_finished(self, opened: Opened) -> None:
+        media = opened()
+        keeping = asyncio.create_task(media.keep(PNG, "image/png"))
+        await asyncio.sleep(0)
+        media.close()
+
+        assert await opened().find(await keeping) is not None
+
+    async def test_a_sweep_ends_at_its_next_step(self, local: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = await _kept(local, [2 * DAY] * 600)
+        media = local(Limits(max_age=DAY, max_bytes=0))
+        monkeypatch.setattr(media, "_closed", True)
+
+        deleted = await asyncio.to_thread(media._sweep)
+
+        assert (deleted, sum(await _left(local(), names))) == (500, 100)
+
+    @pytest.mark.parametrize("what", ["keep", "find", "sweep"])
+    def test_a_process_may_end_right_after_its_last_call(self, local: Opened, what: str) -> None:
+        """obstore's coroutines would abort it, more often than not."""
+        ended = [
+            subprocess.run([sys.executable, "-c", _HASTY, str(local.data_dir), what], env=_environ(), check=False)
+            for _ in range(5)
+        ]
+
+        assert [process.returncode for process in ended] == [0] * 5
+
+
+_HASTY: Final = """
+import asyncio, sys
+from pathlib import Path
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.media import Limits, open_media
+
+async def main():
+    media = open_media("local", Path(sys.argv[1]), Limits(86400, 2**40), SystemClock())
+    works = {
+        "keep": lambda: media.keep(b"x", "image/png"),
+        "find": lambda: media.find("a" * 32 + ".png"),
+        "sweep": lambda: media.sweep(),
+    }
+    for _ in range(20):
+        await works[sys.argv[2]]()
+
+asyncio.run(main())
+"""
+
+
 async def _until_gone(media: ObjectMedia, name: str) -> None:
     for _ in range(1000):
         if await media.find(name) is None:

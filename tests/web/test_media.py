@@ -120,6 +120,7 @@ class TestChoose:
             pytest.param("bytes=100-", (416, 0, 0), id="from the end on"),
             pytest.param("bytes=100-200", (416, 0, 0), id="beyond the end"),
             pytest.param("bytes=99999999999999999999999999-", (416, 0, 0), id="far beyond the end"),
+            pytest.param(f"bytes={'9' * 5000}-{'9' * 5000}", (416, 0, 0), id="more digits than Python reads"),
             pytest.param("bytes=-0", (416, 0, 0), id="a suffix of nothing"),
             pytest.param("bytes=9-5", (200, 0, 100), id="backwards"),
             pytest.param("bytes=0-1,5-6", (200, 0, 100), id="several"),
