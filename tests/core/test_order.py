@@ -1,0 +1,66 @@
+"""The small decisions about a request on its way: policy, scope, memory, addresses of our own."""
+
+import pytest
+
+from gateway.core.catalogue import Catalogue
+from gateway.core.coerce import Policy
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.keys import Caller
+from gateway.core.order import Key, Memo, Understood, media_name, policy_of, scope_of
+from gateway.core.request import Dialect, ImageRequest
+from gateway.core.translate import Rules, translate
+
+CALLER = Caller(key="web", team="shop")
+
+
+def key(body: bytes) -> Key:
+    return Dialect.GENERATIONS, None, body, Policy.DOCUMENTED, "gateway"
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        (None, Policy.NEAREST),
+        ("documented", Policy.DOCUMENTED),
+        (" Strict ", Policy.STRICT),
+        ("NEAREST", Policy.NEAREST),
+    ],
+)
+def test_a_caller_may_name_the_policy(name: str | None, policy: Policy) -> None:
+    assert policy_of(name, Policy.NEAREST) is policy
+
+
+@pytest.mark.parametrize("name", ["", "strictly", "documented,nearest"])
+def test_an_unknown_policy_is_refused_by_its_header(name: str) -> None:
+    with pytest.raises(GatewayError, match="one of documented, nearest, strict") as refusal:
+        policy_of(name, Policy.NEAREST)
+
+    assert (refusal.value.kind, refusal.value.param) == (Kind.INVALID_VALUE, "x-gateway-coercion")
+
+
+@pytest.mark.parametrize(("setting", "scope"), [("gateway", "gateway"), ("team", "team:shop"), ("key", "key:web")])
+def test_pictures_are_shared_by_all_by_a_team_or_by_nobody(setting: str, scope: str) -> None:
+    assert scope_of(setting, CALLER) == scope
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("media:0f.png", "0f.png"),
+        ("https://file.302.ai/cat.png", None),
+        ("https://file.302.ai/media:0f.png", None),
+        ("MEDIA:0f.png", None),
+    ],
+)
+def test_an_address_in_our_own_store_is_a_name(url: str, name: str | None) -> None:
+    assert media_name(url) == name
+
+
+def test_a_memo_forgets_the_oldest_first(catalogue: Catalogue) -> None:
+    plan = translate(ImageRequest(prompt="a cat"), catalogue, Policy.DOCUMENTED, "gateway", Rules())
+    meanings = [Understood(plan, (), "url", False, False, length, "") for length in range(3)]
+    memo = Memo(2)
+    for number, meaning in enumerate(meanings):
+        memo.keep(key(b"%d" % number), meaning)
+
+    assert [memo.find(key(b"%d" % number)) for number in range(4)] == [None, meanings[1], meanings[2], None]
