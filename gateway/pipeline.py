@@ -6,9 +6,9 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -35,7 +35,7 @@ from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
-from gateway.flights import Flights
+from gateway.flights import Flights, hear, together
 from gateway.ports import (
     Cache,
     Clock,
@@ -46,8 +46,6 @@ from gateway.ports import (
     Observer,
     Upstream,
 )
-
-T = TypeVar("T")
 
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
@@ -102,7 +100,7 @@ class Gateway:
         if len(payloads) == 1:
             pictures = [await self._picture(order, payloads[0])]
         else:
-            pictures = await _all([self._picture(order, payload) for payload in payloads])
+            pictures = await together([self._picture(order, payload) for payload in payloads])
         self._count(order, pictures)
         return await self.respond(order, pictures)
 
@@ -114,6 +112,8 @@ class Gateway:
         """
         loop = asyncio.get_running_loop()
         waiting = {loop.create_task(self._with_bytes(order, payload)) for payload in order.plan.payloads}
+        for task in waiting:
+            task.add_done_callback(hear)
         pictures: list[Picture] = []
         try:
             while waiting:
@@ -125,16 +125,18 @@ class Gateway:
                     yield pictures[-1]
                 if not done:
                     yield None
-            self._count(order, pictures)
         finally:
+            if pictures:
+                self._count(order, pictures)
             # Only these waiters end: the flights they wait for go on.
             for task in waiting:
                 task.cancel()
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
-        kept = await _all([self.cache.recall(payload.fingerprint, order.caller) for payload in order.plan.payloads])
-        return describe(order.plan, [isinstance(entry, Entry) for entry in kept])
+        return describe(
+            order.plan, await together([self._is_cached(order, payload) for payload in order.plan.payloads])
+        )
 
     def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
         """Key → Caller."""
@@ -167,10 +169,14 @@ class Gateway:
     async def join(self, order: Order, payload: Payload) -> Picture:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""
         fresh = not order.asked.look_up
-        key = None if fresh else payload.fingerprint
+        # A fresh picture is for its caller alone, who may have given up waiting and come back for it.
+        key = f"{order.caller.key}:{payload.fingerprint}" if fresh else payload.fingerprint
+        again = fresh and order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(order, payload), patience)
+            landed = await self.flights.join(
+                key, lambda: self._fly(order, payload), patience, fresh=fresh and not again
+            )
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
@@ -213,7 +219,7 @@ class Gateway:
     async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
         if order.format != "url":
-            pictures = await _all([self.materialize(order, picture) for picture in pictures])
+            pictures = await together([self.materialize(order, picture) for picture in pictures])
         return Answer(int(self.clock.now()), pictures, order.format, order.usage, order.plan.adjustments)
 
     async def _picture(self, order: Order, payload: Payload) -> Picture:
@@ -234,6 +240,11 @@ class Gateway:
         except (GatewayError, MediaUnavailableError):
             self.observer.dependency_error("media")
             return None
+
+    async def _is_cached(self, order: Order, payload: Payload) -> bool:
+        found = await self.cache.recall(payload.fingerprint, order.caller)
+        name = media_name(found.url) if isinstance(found, Entry) else None
+        return isinstance(found, Entry) and (name is None or await self._is_kept(name))
 
     async def _is_kept(self, name: str) -> bool:
         """Whether our store still has a picture. One that cannot say has lost nothing: asking 302 again would cost."""
@@ -290,8 +301,3 @@ class Gateway:
             prompt_length=len(request.prompt),
             digest=hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16],
         )
-
-
-async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All together; the first failure is the answer. One alone needs no task of its own."""
-    return [await work[0]] if len(work) == 1 else list(await asyncio.gather(*work))

@@ -7,6 +7,7 @@ is the only place that reads the environment; a wrong setting stops the start wi
 
 import difflib
 import ipaddress
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ _ALSO: Final = {
 SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_url"})
 # How long pictures are kept when we hold their bytes: nobody's address can die under them then.
 MEDIA_TTL: Final = 7 * 86_400
+_ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
 # Kubernetes sets these for a service that happens to be called gateway.
 _OF_KUBERNETES: Final = ("GATEWAY_SERVICE_", "GATEWAY_PORT")
 
@@ -196,7 +198,7 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
 
 
 def _check_web(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:
-    if any(urlsplit(place).scheme not in {"http", "https"} for place in settings.cors_origins if place != "*"):
+    if any(not _ORIGIN.fullmatch(place) for place in settings.cors_origins if place != "*"):
         raise wrong("cors_origins", "write origins like https://app.example.com, or * for all")
     if settings.media and settings.media != "local" and not settings.media.startswith("s3://"):
         raise wrong("media", "write local, or a bucket like s3://bucket/prefix")

@@ -24,7 +24,7 @@ from gateway import settings
 from gateway.adapters.metrics import Metrics
 from gateway.app import catalogue
 from gateway.cli import main
-from gateway.core import request
+from gateway.core import edits, request
 from gateway.core.catalogue import MICRO
 from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
@@ -34,7 +34,7 @@ from gateway.pipeline import Gateway
 from gateway.settings import PREFIX, SECRETS, Settings
 from gateway.simulator import Failure
 from gateway.web.endpoints import Endpoints
-from gateway.web.routes import build
+from gateway.web.routes import Site, build, media_route
 
 Row = tuple[str, ...]
 
@@ -92,22 +92,25 @@ def command_rows() -> Iterable[Row]:
 
 def endpoint_rows() -> Iterable[Row]:
     nothing = cast("Any", None)
-    front: Any = build(Endpoints(nothing, nothing, nothing, 0), nothing, nothing, nothing)
-    for route in front._rest.routes:
+    endpoints = Endpoints(nothing, nothing, nothing, nothing)
+    front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing),)))
+    for route in front._app._rest.routes:
         assert isinstance(route, Route)
         assert route.methods
-        for method in route.methods - {"HEAD"}:
+        for method in route.methods - {"HEAD", "OPTIONS"}:
             yield (quoted(f"{method} {route.path_format}"),)
 
 
 def field_rows() -> Iterable[Row]:
-    read = [name for name in request._Body.__struct_fields__ if name not in request.UNSUPPORTED]
+    read = [name for name in edits._EditBody.__struct_fields__ if name not in request.UNSUPPORTED]
     return [*((quoted(name),) for name in read), (quoted(*request.UNSUPPORTED),)]
 
 
 def request_header_rows() -> Iterable[Row]:
-    source = (ROOT / "gateway/web/endpoints.py").read_text(encoding="utf-8")
-    return [(quoted(name),) for name in sorted(set(re.findall(r'headers\.get\(b"([a-z-]+)"', source)))]
+    files = [ROOT / "gateway/web/endpoints.py", ROOT / "gateway/web/places.py"]
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
+    read = re.findall(r'headers\.get\(b"[a-z-]+"|for name in \(b".+?\)', source)
+    return [(quoted(name),) for name in sorted(set(re.findall(r'b"([a-z-]+)"', "".join(read))))]
 
 
 def failure_rows() -> Iterable[Row]:
@@ -191,10 +194,11 @@ def test_a_table_says_what_the_code_does(table: str) -> None:
 
 def test_the_drawing_has_the_pipelines_verbs_in_their_order() -> None:
     [drawing] = fences("text", "┌")
+    entries = re.findall(r"^│ (\w+):", drawing, re.MULTILINE)
+    verbs = re.findall(r"^│ +(\w+) {2,}", drawing, re.MULTILINE)
     methods = [name for name, value in vars(Gateway).items() if inspect.isfunction(value) and name[0] != "_"]
-    steps = [name for name in methods if not (getattr(Gateway, name).__doc__ or "").startswith("Answer `POST ")]
 
-    assert re.findall(r"^│ +(\w+) {2,}", drawing, re.MULTILINE) == steps
+    assert entries + verbs == methods
 
 
 def test_the_settings_file_shows_every_default(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,6 +26,7 @@ from tests.test_docs import README, ROOT, fences, quoted, shown
 EXAMPLE: Final = re.compile(
     r"^```(python|sh)\n(.*?)^```\n(?:\n```(?:text|json)\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
+PAGE: Final = "https://app.example.com"
 EXAMPLES: Final = [found.groups() for found in EXAMPLE.finditer(README) if found[1] == "python" or "curl" in found[2]]
 
 
@@ -37,19 +39,32 @@ class Demo:
     env: dict[str, str]
     client: httpx.Client
 
-    def draw(self, **body: str) -> httpx.Response:
+    def draw(self, **body: object) -> httpx.Response:
         return self.client.post("/images/generations", json=body)
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    models = tmp_path_factory.mktemp("demo") / "models.toml"
+    with running(tmp_path_factory.mktemp("demo") / "models.toml") as demo:
+        yield demo
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One that keeps the pictures, and lets a page in."""
+    settings = {"GATEWAY_MEDIA": "local", "GATEWAY_CORS_ORIGINS": PAGE}
+    with running(tmp_path_factory.mktemp("keeping") / "models.toml", **settings) as demo:
+        yield demo
+
+
+@contextmanager
+def running(models: Path, **settings: str) -> Iterator[Demo]:
     slow = '\n[models."slow-t2i"]\nshape = "free"\nimage = "none"\nprice = 0.0\ntimeout = 1.0\n'
     models.write_text(fences("toml", "[models]")[0] + slow, encoding="utf-8")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "AI302_", "OPENAI_"))}
     env["NO_PROXY"] = "127.0.0.1"
     command = [sys.executable, "-m", "gateway", "demo", "--port", "0"]
-    started = {**env, "GATEWAY_MODELS": str(models)}
+    started = {**env, **settings, "GATEWAY_MODELS": str(models)}
     with subprocess.Popen(command, cwd=ROOT, env=started, stdout=subprocess.PIPE, text=True) as process:
         lines: SimpleQueue[str] = SimpleQueue()
         reader = threading.Thread(target=read, args=(process.stdout, lines))
@@ -121,14 +136,36 @@ def test_each_failure_becomes_the_error_shown(demo: Demo) -> None:
         assert dict(zip(table, threads.map(fail, table), strict=True)) == table
 
 
-def test_every_answer_header_is_told(demo: Demo) -> None:
+def test_the_media_store_answers_as_shown(keeping: Demo) -> None:
+    [example] = fences("json", "/v1/media/")
+    answer = keeping.draw(model="flux-dev", prompt="a fox")
+    url = keeping.env["OPENAI_BASE_URL"].removesuffix("/v1")
+
+    assert re.fullmatch(like(example.replace("http://127.0.0.1:8302", url)), answer.text)
+    assert httpx.get(answer.json()["data"][0]["url"], trust_env=False).headers["content-type"] == "image/png"
+
+
+def test_a_stream_ends_with_the_error_event_that_is_told(demo: Demo) -> None:
+    assert "\nevent: error\n" in demo.draw(model="dall-e-3", prompt="[[fail:no-channel]]", stream=True).text
+
+
+def test_every_answer_header_is_told(demo: Demo, keeping: Demo) -> None:
+    picture = keeping.draw(model="dall-e-3", prompt="a fox").json()["data"][0]["url"]
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
     answers = [
+        demo.draw(model="dall-e-3", prompt="a fox", stream=True),
+        demo.client.options("/models"),
+        keeping.client.get("/models", headers={"origin": PAGE}),
+        keeping.client.options("/models", headers={"origin": PAGE, **preflight}),
+        keeping.client.get(picture),
+        keeping.client.get(picture, headers={"range": "bytes=0-9"}),
         demo.draw(model="dall-e-3", prompt="a fox", quality="hd"),
         demo.draw(model="dall-e-3", prompt="[[fail:no-channel]]"),
         demo.client.get("/images/generations"),
         demo.client.get("/models", headers={"authorization": "Bearer wrong"}),
     ]
-    seen = {name for answer in answers for name in answer.headers} - {"connection", "content-length", "content-type"}
+    plain_ones = {"connection", "content-length", "content-type", "transfer-encoding"}
+    seen = {name for answer in answers for name in answer.headers} - plain_ones
 
     assert {row[0].strip("`") for row in shown("response-headers")} == seen
 

@@ -48,6 +48,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     """The model of whose path this is, for a body that names none."""
     patience: float | None = None
     """How many seconds the caller said to wait."""
+    is_retry: bool = False
+    """Whether an SDK says that it asks this again."""
     coercion: str | None = None
     look_up: bool = True
     keep: bool = True

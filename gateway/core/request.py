@@ -78,7 +78,7 @@ UNSUPPORTED: Final = Body.__struct_fields__[Body.__struct_fields__.index("qualit
 B = TypeVar("B", bound=Body)
 
 _DECODER: Final = msgspec.json.Decoder(Body)
-_PLAIN = re.compile(r"[A-Za-z0-9._:*-]{1,32}")
+_PLAIN = re.compile(r"[A-Za-z0-9._:*/-]{1,64}")
 _AT_FIELD = re.compile(r" - at `\$\.(\w+)")
 
 
@@ -230,7 +230,7 @@ def _response_format(value: str | None) -> ResponseFormat | None:
 def _dropped(body: Body) -> tuple[Adjustment, ...]:
     said = [(field, getattr(body, field)) for field in UNSUPPORTED]
     return tuple(
-        Adjustment(field, plain(value), "dropped") for field, value in said if value is not None and value != "auto"
+        Adjustment(field, plain(value), "dropped") for field, value in said if value not in (None, "auto", 0, "")
     )
 
 

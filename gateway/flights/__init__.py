@@ -2,5 +2,6 @@
 
 from gateway.flights.deadline import Deadline
 from gateway.flights.flights import Flights
+from gateway.flights.together import hear, together
 
-__all__ = ["Deadline", "Flights"]
+__all__ = ["Deadline", "Flights", "hear", "together"]

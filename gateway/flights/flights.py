@@ -38,16 +38,18 @@ class Flights(Generic[T]):
     def __len__(self) -> int:
         return len(self._tasks)
 
-    async def join(self, key: str | None, begin: Callable[[], Awaitable[T]], within: float) -> Landed[T]:
+    async def join(
+        self, key: str, begin: Callable[[], Awaitable[T]], within: float, *, fresh: bool = False
+    ) -> Landed[T]:
         """Wait for the flight of this key, at most `within` seconds, beginning it where there is none.
 
-        Without a key the flight is nobody else's.
+        A fresh one is begun in any case; who comes after with the same key joins it.
 
         Raises:
             TimeoutError: it has not landed yet; it goes on.
             GatewayError: the flight's failure, the same for all who wait.
         """
-        flight = self._live.get(key) if key is not None else None
+        flight = None if fresh else self._live.get(key)
         joined = flight is not None
         if flight is None:
             flight = self._begin(key, begin)
@@ -64,13 +66,12 @@ class Flights(Generic[T]):
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _begin(self, key: str | None, begin: Callable[[], Awaitable[T]]) -> asyncio.Task[T | GatewayError]:
+    def _begin(self, key: str, begin: Callable[[], Awaitable[T]]) -> asyncio.Task[T | GatewayError]:
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._fly(begin))
         self._tasks.add(task)
         self._observer.flights(1)
-        if key is not None:
-            self._live[key] = task
+        self._live[key] = task
         task.add_done_callback(lambda done: self._landed(key, done))
         return task
 
@@ -84,11 +85,9 @@ class Flights(Generic[T]):
             self._observer.fault("flight", error)
             return internal_error()
 
-    def _landed(self, key: str | None, task: asyncio.Task[T | GatewayError]) -> None:
+    def _landed(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
         self._tasks.discard(task)
         self._observer.flights(-1)
-        if key is None:
-            return
         result = None if task.cancelled() else task.result()
         if task.cancelled() or (isinstance(result, GatewayError) and not result.kind.row.outcome_unknown):
             self._forget(key, task)

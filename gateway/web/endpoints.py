@@ -130,6 +130,7 @@ class Endpoints:
             dialect,
             model=scope.get(DEPLOYMENT),
             patience=_patience(headers),
+            is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
             coercion=None if coercion is None else coercion.decode("latin-1"),
             look_up=not (no_store or "no-cache" in directives),
             keep=not no_store,
@@ -158,7 +159,7 @@ def _expect_json(content_type: bytes, dialect: Dialect) -> None:
         Dialect.EDITS: "multipart/form-data or application/json",
         Dialect.VARIATIONS: "multipart/form-data",
     }[dialect]
-    message = f"The content type is {plain(kind.replace('/', '-'))}; send the body as {wanted}."
+    message = f"The content type is {plain(kind)}; send the body as {wanted}."
     raise GatewayError(Kind.UNSUPPORTED_MEDIA_TYPE, message)
 
 

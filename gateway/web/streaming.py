@@ -13,6 +13,7 @@ from gateway.core.errors import GatewayError, internal_error
 from gateway.core.order import Order, Picture
 from gateway.core.outcome import Outcome
 from gateway.core.request import Dialect
+from gateway.flights import hear
 from gateway.pipeline import Gateway
 from gateway.web.render import (
     JSON,
@@ -85,6 +86,7 @@ async def kept_alive(gateway: Gateway, order: Order, origin: bytes, silence: flo
     For proxies that cut a silent connection. The status is 200 from then on, an error comes as the body.
     """
     task = asyncio.get_running_loop().create_task(_drawn(gateway, order, origin))
+    task.add_done_callback(hear)
     await asyncio.wait((task,), timeout=silence)
     if task.done():
         return task.result()
