@@ -36,16 +36,7 @@ from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights, hear, together
-from gateway.ports import (
-    Cache,
-    Clock,
-    Downloader,
-    Drawn,
-    MediaStore,
-    MediaUnavailableError,
-    Observer,
-    Upstream,
-)
+from gateway.ports import Cache, Clock, Downloader, Drawn, MediaStore, MediaUnavailableError, Observer, Upstream
 
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
