@@ -21,6 +21,7 @@ from gateway.core.outcome import CacheState, Outcome
 MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
+_REQUEST_SECONDS: Final = "From the request's head to the answer's end."
 _JOINED: Final = CacheState.JOINED.word
 _SPARED: Final = (CacheState.HIT.word, _JOINED)
 
@@ -42,33 +43,21 @@ class Metrics:
         def histogram(name: str, help_: str, *labels: str) -> Histogram:
             return Histogram(f"gateway_{name}", help_, labels, registry=registry, buckets=_SECONDS)
 
-        requests = counter("requests", "Requests answered.", "endpoint", "model", "team", "code")
-        seconds = histogram("request_seconds", "From the request's head to the answer's end.", "endpoint", "cache")
-        images = counter("images", "Pictures answered.", "model", "team", "cache")
-        adjustments = counter("adjustments", "Values that were changed for a model.", "model", "field")
-        upstream = counter("upstream_requests", "Calls to 302.AI.", "model", "outcome")
-        upstream_seconds = histogram("upstream_seconds", "What a call to 302.AI took.", "model")
-        cost = counter("cost_usd", "What was paid to 302.AI, by its price table.", "model", "team")
-        saved = counter("saved_usd", "What cache and joining spared.", "model", "team")
-        dependencies = counter("dependency_errors", "Failures of what the gateway leans on.", "dependency")
-        self._requests = _children(requests)
-        self._seconds = _children(seconds)
-        self._adjustments = _children(adjustments)
-        self._upstream = _children(upstream)
-        self._upstream_seconds = _children(upstream_seconds)
-        self._cost = _children(cost)
-        self._dependencies = _children(dependencies)
-        joined = counter("flights_joined", "Pictures that came from a call somebody else had begun.")
+        def child(name: str, help_: str, *labels: str) -> Callable[..., Counter]:
+            return _children(counter(name, help_, *labels))
 
-        @cache
-        def pictures(model: str, team: str, state: str) -> tuple[Counter, Counter | None, Counter | None]:
-            return (
-                images.labels(model, team, state),
-                joined if state == _JOINED else None,
-                saved.labels(model, team) if state in _SPARED else None,
-            )
-
-        self._pictures = pictures
+        self._requests = child("requests", "Requests answered.", "endpoint", "model", "team", "code")
+        self._adjustments = child("adjustments", "Values that were changed for a model.", "model", "field")
+        self._upstream = child("upstream_requests", "Calls to 302.AI.", "model", "outcome")
+        self._cost = child("cost_usd", "What was paid to 302.AI, by its price table.", "model", "team")
+        self._dependencies = child("dependency_errors", "Failures of what the gateway leans on.", "dependency")
+        self._seconds = _children(histogram("request_seconds", _REQUEST_SECONDS, "endpoint", "cache"))
+        self._upstream_seconds = _children(histogram("upstream_seconds", "What a call to 302.AI took.", "model"))
+        self._pictures = _pictures(
+            images=counter("images", "Pictures answered.", "model", "team", "cache"),
+            joined=counter("flights_joined", "Pictures that came from a call somebody else had begun."),
+            saved=counter("saved_usd", "What cache and joining spared.", "model", "team"),
+        )
         self._flights = Gauge(
             "gateway_flights_in_progress",
             "Calls to 302.AI that are under way.",
@@ -118,6 +107,23 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self._workers_dir))  # type: ignore[no-untyped-call]  # the library leaves it untyped
         return generate_latest(registry)
+
+
+_Counted = tuple[Counter, Counter | None, Counter | None]
+
+
+def _pictures(*, images: Counter, joined: Counter, saved: Counter) -> Callable[[str, str, str], _Counted]:
+    """What a picture counts in: always as an image, as joined, as money spared."""
+
+    @cache
+    def counters(model: str, team: str, state: str) -> _Counted:
+        return (
+            images.labels(model, team, state),
+            joined if state == _JOINED else None,
+            saved.labels(model, team) if state in _SPARED else None,
+        )
+
+    return counters
 
 
 def forget_dead_workers(directory: Path) -> None:

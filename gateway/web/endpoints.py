@@ -4,10 +4,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
+import orjson
 from starlette.types import Receive, Scope
 
+from gateway import __version__
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import credentials
 from gateway.core.order import Asked
@@ -15,8 +18,9 @@ from gateway.core.request import Dialect, Form, plain
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
 from gateway.web.middleware import read_body
+from gateway.web.openapi import document
 from gateway.web.places import WebOptions, origin
-from gateway.web.render import Reply, images_reply, json_reply, model_object, models_reply
+from gateway.web.render import JSON, Reply, images_reply, json_reply, model_object, models_reply
 from gateway.web.scope import DEPLOYMENT, HEADERS, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
@@ -95,6 +99,12 @@ class Endpoints:
         body = await asyncio.to_thread(self.scrape)
         return Reply(200, [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")], len(body), (body,))
 
+    async def openapi(self, scope: Scope, _receive: Receive) -> Reply:
+        """`GET /openapi.json`: this API, described for programs."""
+        begin(scope, "openapi")
+        body = _document(tuple(self.gateway.catalogue.models))
+        return Reply(200, [JSON], len(body), (body,))
+
     async def greeting(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /`, which uptime checks ask for."""
         begin(scope, "other")
@@ -137,6 +147,11 @@ class Endpoints:
         )
 
 
+@cache
+def _document(models: tuple[str, ...]) -> bytes:
+    return orjson.dumps(document(__version__, models))
+
+
 def _secret(headers: dict[bytes, bytes]) -> bytes | None:
     return credentials(headers.get(b"authorization"), headers.get(b"api-key"))
 
@@ -148,7 +163,7 @@ def _directives(cache_control: bytes | None) -> frozenset[str]:
 
 
 def _expect_json(content_type: bytes, dialect: Dialect) -> None:
-    if content_type == b"application/json":
+    if content_type == b"application/json" and dialect is not Dialect.VARIATIONS:
         return
     kind = content_type.decode("latin-1").partition(";")[0].strip().lower()
     known = kind in _JSON_TYPES or (kind.startswith("application/") and kind.endswith("+json"))

@@ -68,6 +68,7 @@ def build(site: Site) -> ASGIApp:
         _route("/livez", endpoints.live),
         _route("/readyz", endpoints.ready),
         _route("/metrics", endpoints.metrics),
+        _route("/openapi.json", endpoints.openapi),
         _route("/", endpoints.greeting),
     ]
     handlers = {HTTPException: _http_error, GatewayError: _gateway_error, Exception: _fault}

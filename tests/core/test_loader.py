@@ -80,6 +80,25 @@ def test_a_later_file_overrides_aliases(models_toml: tuple[str, str], alias: str
 
 
 @pytest.mark.parametrize(
+    ("name", "id_"),
+    [("a-t2i", "a-t2i"), ("A", "b-t2i"), ("pre-1", "b-t2i"), ("pre-long-1", "a-i2i"), ("pre-long-2", "b-t2i")],
+)
+def test_an_id_speaks_before_an_alias_and_a_longer_alias_before_a_shorter(name: str, id_: str) -> None:
+    mine = """
+    [aliases]
+    "a-t2i" = "b-t2i"
+    "a" = "b-t2i"
+    "pre-*" = "b-t2i"
+    "pre-long-*" = "a-i2i"
+    "pre-long-2" = "b-t2i"
+    """
+    found = build(BASE, mine).resolve(name)
+
+    assert found
+    assert found.model.id == id_
+
+
+@pytest.mark.parametrize(
     ("text", "where", "remedy"),
     [
         pytest.param("[models", "file2.toml", "quoted", id="no TOML"),

@@ -6,7 +6,7 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
-from gateway.core.order import Key, Memo, Understood, media_name, policy_of, scope_of
+from gateway.core.order import Key, Memo, Options, Understood, media_name, policy_of, scope_of
 from gateway.core.request import Dialect, ImageRequest
 from gateway.core.translate import Rules, translate
 
@@ -15,6 +15,14 @@ CALLER = Caller(key="web", team="shop")
 
 def key(body: bytes) -> Key:
     return Dialect.GENERATIONS, None, body, Policy.DOCUMENTED, "gateway"
+
+
+def test_what_is_not_set_is_what_the_contract_says() -> None:
+    found = Options()
+
+    assert (found.policy, found.cache_scope) == (Policy.DOCUMENTED, "gateway")
+    assert (found.answer_timeout, found.url_ttl, found.media_ttl) == (290, 3600, 7 * 24 * 3600)
+    assert found.rules == Rules(response_format="url", unknown_models="refuse")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Metrics and log hear of everything, and whatever they do, no request fails of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway.adapters.metrics import Metrics, forget_dead_workers
+from gateway.adapters.observation import Observation
+from gateway.core.keys import Caller
+from gateway.core.outcome import Outcome
+
+CALLER = Caller("key", "team")
+
+
+class Broken:
+    """Metrics and a log of which nothing works."""
+
+    def request(self, outcome: Outcome) -> None:
+        raise RuntimeError("broken")
+
+    def upstream(self, model: str, code: str, seconds: float) -> None:
+        raise RuntimeError("broken")
+
+    def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
+        raise RuntimeError("broken")
+
+    def flights(self, change: int) -> None:
+        raise RuntimeError("broken")
+
+    def dependency_error(self, dependency: str) -> None:
+        raise RuntimeError("broken")
+
+    def fault(self, where: str, error: BaseException) -> None:
+        raise RuntimeError("broken")
+
+
+TOLD: dict[str, Callable[[Observation], None]] = {
+    "request": lambda observation: observation.request(Outcome(request_id="req_1", method="GET")),
+    "upstream": lambda observation: observation.upstream("m", "ok", 1.0),
+    "paid": lambda observation: observation.paid(CALLER, "m", 1),
+    "flights": lambda observation: observation.flights(1),
+    "dependency": lambda observation: observation.dependency_error("cache"),
+    "fault": lambda observation: observation.fault("flight", ValueError()),
+}
+
+
+@pytest.mark.parametrize("tell", TOLD.values(), ids=TOLD)
+def test_an_observer_that_breaks_is_told_on_standard_error_and_breaks_nothing(
+    tell: Callable[[Observation], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(Observation(Broken(), Broken()))
+
+    assert "observing failed" in capsys.readouterr().err
+
+
+def test_all_that_is_told_is_counted() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+
+    metrics.upstream("m", "ok", 0.3)
+    metrics.upstream("m", "upstream_timeout", 280.0)
+    metrics.paid(CALLER, "m", 40_000)
+    metrics.flights(2)
+    metrics.flights(-1)
+    metrics.dependency_error("cache")
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"gateway_{name}", labels)
+
+    assert value("upstream_requests_total", model="m", outcome="ok") == 1
+    assert value("upstream_requests_total", model="m", outcome="upstream_timeout") == 1
+    assert value("upstream_seconds_sum", model="m") == 280.3
+    assert value("upstream_seconds_bucket", model="m", le="0.5") == 1
+    assert value("cost_usd_total", model="m", team="team") == 0.04
+    assert value("flights_in_progress") == 1
+    assert value("dependency_errors_total", dependency="cache") == 1
+    assert b"gateway_cost_usd_total" in metrics.scrape()
+
+
+def test_what_was_under_way_in_a_dead_worker_is_forgotten(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = [f"gauge_livesum_{os.getpid()}.db", f"counter_{dead.pid}.db", f"histogram_{dead.pid}.db", "other"]
+    for name in (*kept, f"gauge_livesum_{dead.pid}.db"):
+        (tmp_path / name).touch()
+
+    forget_dead_workers(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

@@ -1,0 +1,64 @@
+"""A gateway on fakes that write into one transcript."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from gateway.core.catalogue import Catalogue
+from gateway.core.keys import Keyring
+from gateway.core.order import Answer, Asked, Options
+from gateway.core.outcome import Outcome
+from gateway.flights import Flights
+from gateway.pipeline import Gateway
+from tests.fakes import FakeClock, FakeDownloader, FakeObserver, FakeUpstream, MemoryCache, Recorder, reading
+
+MODEL = "dall-e-3-t2i"
+FIRST, SECOND = b"the first key", b"the second key"
+
+
+@dataclass
+class World:
+    """The gateway, and everything that stands around it."""
+
+    catalogue: Catalogue
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        self.record = Recorder()
+        self.clock = FakeClock()
+        self.cache = MemoryCache(self.clock, self.record)
+        self.upstream = FakeUpstream(self.record)
+        self.downloader = FakeDownloader(self.record)
+        self.observer = FakeObserver(self.record)
+        self.outcome = Outcome(request_id="req_1", method="POST")
+        self.gateway = Gateway(
+            keyring=Keyring({"first": FIRST.decode(), "second": SECOND.decode()}),
+            catalogue=self.catalogue,
+            cache=self.cache,
+            flights=Flights(self.observer),
+            upstream=self.upstream,
+            downloader=self.downloader,
+            observer=self.observer,
+            clock=self.clock,
+            options=self.options,
+        )
+
+    async def ask(
+        self,
+        secret: bytes | None = FIRST,
+        *,
+        look_up: bool = True,
+        keep: bool = True,
+        fields: Mapping[str, object] | None = None,
+    ) -> Answer:
+        """One generation, from its key to its answer."""
+        body = orjson.dumps({"model": MODEL, "prompt": "a cat", **(fields or {})})
+        asked = Asked(reading(body, self.record), look_up=look_up, keep=keep)
+        self.outcome = Outcome(request_id="req_1", method="POST")
+        return await self.gateway.generate(await self.gateway.accept(secret, asked, self.outcome))
+
+    def transcript(self) -> list[str]:
+        """What happened since the last time it was asked for."""
+        verbs, self.record.verbs[:] = list(self.record.verbs), []
+        return verbs
