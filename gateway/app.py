@@ -9,9 +9,10 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
 from aiohttp import ThreadedResolver
@@ -83,31 +84,50 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
         media=media,
     )
 
+    parts = _Parts(gateway, media, [*transports, store], observation, lines)
+    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
+    endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
+    return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
+
+
+class _Closing(Protocol):
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What begins and ends with the application."""
+
+    gateway: Gateway
+    media: "ObjectMedia | None"
+    connections: Sequence[_Closing]
+    observation: Observation
+    lines: LineLog
+
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        _log_through(lines)
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        _log_through(self.lines)
         _settle_memory()
-        sweeping: asyncio.Task[None] | None = None
-        if media is not None:
-            sweep = media.sweep_forever(_SWEEP_EVERY, lambda _error: observation.dependency_error("media"))
-            sweeping = asyncio.get_running_loop().create_task(sweep)
-        lines.write("info", "started", {"pid": os.getpid(), "models": len(gateway.catalogue.models)})
+        sweeping = self._sweep()
+        self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
         try:
             yield
         finally:
             # What is paid for is waited for, and kept.
-            await gateway.flights.drain()
+            await self.gateway.flights.drain()
             if sweeping is not None:
                 sweeping.cancel()
-            if media is not None:
-                media.close()
-            await asyncio.gather(*(transport.aclose() for transport in transports), store.aclose())
-            lines.write("info", "stopped", {"pid": os.getpid()})
-            lines.close()
+            if self.media is not None:
+                self.media.close()
+            await asyncio.gather(*(connection.aclose() for connection in self.connections))
+            self.lines.write("info", "stopped", {"pid": os.getpid()})
+            self.lines.close()
 
-    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
-    endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
-    return build_routes(Site(endpoints, observation, clock, lifespan, settings.cors_origins, tuple(routes)))
+    def _sweep(self) -> asyncio.Task[None] | None:
+        if self.media is None:
+            return None
+        sweep = self.media.sweep_forever(_SWEEP_EVERY, lambda _error: self.observation.dependency_error("media"))
+        return asyncio.get_running_loop().create_task(sweep)
 
 
 def catalogue(settings: Settings) -> Catalogue:

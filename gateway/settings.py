@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,6 +30,8 @@ SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_u
 # How long pictures are kept when we hold their bytes: nobody's address can die under them then.
 MEDIA_TTL: Final = 7 * 86_400
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
+_HOST: Final = re.compile(r"([^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+_BASE_URL: Final = re.compile(rf"https?://{_HOST.pattern}(/[^\s?#]*)?")
 # Kubernetes sets these for a service that happens to be called gateway.
 _OF_KUBERNETES: Final = ("GATEWAY_SERVICE_", "GATEWAY_PORT")
 
@@ -180,12 +181,11 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
         parse_static(settings.keys)
     except ValueError as exc:
         raise wrong("keys", f"{exc}; write name=secret,name2=secret2") from exc
-    url = urlsplit(settings.upstream_url)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+    if not _BASE_URL.fullmatch(settings.upstream_url):
         raise wrong("upstream_url", "write a base URL like https://api.302.ai")
     if any(not key.isascii() or not key.isprintable() or " " in key for key in settings.upstream_keys):
         raise wrong("upstream_keys", "a key of 302.AI has only printable ASCII and no spaces")
-    if any(set(host) & set("/@ ?#") for host in settings.image_hosts):
+    if not all(_HOST.fullmatch(host) for host in settings.image_hosts):
         raise wrong("image_hosts", "write host or host:port, without scheme or path")
     _check_web(settings, wrong)
     if settings.media and settings.media_max_age <= settings.cache_ttl:
@@ -202,7 +202,7 @@ def _check_web(settings: Settings, wrong: Callable[[str, str], SettingsError]) -
         raise wrong("cors_origins", "write origins like https://app.example.com, or * for all")
     if settings.media and settings.media != "local" and not settings.media.startswith("s3://"):
         raise wrong("media", "write local, or a bucket like s3://bucket/prefix")
-    if settings.public_url and urlsplit(settings.public_url).scheme not in {"http", "https"}:
+    if settings.public_url and not _BASE_URL.fullmatch(settings.public_url):
         raise wrong("public_url", "write a base URL like https://images.example.com")
     for network in settings.trusted_proxies:
         try:

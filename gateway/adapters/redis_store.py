@@ -14,7 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -24,6 +24,9 @@ _CONNECTIONS: Final = 16
 # Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
 _IN_FLIGHT: Final = 2
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
+
+# A cluster that cannot be found is no RedisError to redis-py.
+_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 Command = tuple[str | bytes | float, ...]
 Client = Redis | RedisCluster
@@ -157,7 +160,7 @@ class RedisStore:
         try:
             with Deadline(TIMEOUT):
                 found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
-        except (RedisError, OSError, TimeoutError):
+        except _FAILURES:
             self._fail([future for _, future in lookups])
             return
         position = 0
@@ -173,7 +176,7 @@ class RedisStore:
         try:
             with Deadline(TIMEOUT):
                 answers = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError):
+        except _FAILURES:
             self._fail([future for _, future in commands])
             return
         for (_, future), answer in zip(commands, answers, strict=True):
@@ -202,7 +205,7 @@ class RedisStore:
             try:
                 with Deadline(TIMEOUT):
                     await self._client.execute_command("PING")
-            except (RedisError, OSError, TimeoutError):
+            except _FAILURES:
                 continue
             self._probe = None
             return

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 import httpx
 import orjson
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.adapters.redis_store import connect
 from gateway.app import catalogue
@@ -49,7 +49,7 @@ def plan(body: str, coercion: str | None) -> None:
     rules = Rules(settings.response_format_default, settings.unknown_models)
     policy = Policy(coercion or settings.coercion)
     try:
-        planned = translate(parse(data), catalogue_or_exit(settings), policy, "gateway:", rules)
+        planned = translate(parse(data), catalogue_or_exit(settings), policy, "gateway", rules)
     except GatewayError as error:
         stop(f"{error.kind.row.code}{f' ({error.param})' if error.param else ''}: {error.message}")
     told = describe(planned, [])
@@ -105,7 +105,7 @@ async def _check_redis(settings: Settings) -> str:
         async with asyncio.timeout(_WAIT):
             info = await client.info("server")
         await client.aclose()
-    except (RedisError, OSError, TimeoutError, ValueError) as exc:
+    except (RedisError, RedisClusterException, OSError, TimeoutError, ValueError) as exc:
         message = f"it does not answer ({type(exc).__name__}); look at GATEWAY_REDIS_URL"
         raise _FailedError(message) from exc
     version = info.get("valkey_version") or info.get("redis_version", "of a cluster") if isinstance(info, dict) else "?"
