@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from gateway.adapters.cache import RedisCache
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
+from gateway.adapters.embedded import die_with_parent
 from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
@@ -57,6 +58,8 @@ def create() -> ASGIApp:
     environ = os.environ  # noqa: TID251 - the root hands it to those who read it
     settings = load_settings(environ, _ignore)  # the command that started us has told the warnings
     workers_dir = environ.get(MULTIPROCESS_DIR)
+    if workers_dir:
+        die_with_parent()  # a worker whose supervisor was killed must not go on with the port
     metrics = Metrics(CollectorRegistry(), Path(workers_dir) if workers_dir else None)
     return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()))
 

@@ -121,7 +121,7 @@ class EmbeddedValkey:
             pass_fds=(self._lock,),
             # Not of our group: Ctrl-C is for the gateway, which still needs it while it drains.
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - called before any thread of ours holds a lock
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - called before any thread of ours holds a lock
         )
         deadline = time.monotonic() + _START_WITHIN
         while not self._answers():
@@ -155,7 +155,7 @@ class EmbeddedValkey:
                 continue
 
 
-def _die_with_parent() -> None:
-    """Linux only: the kernel ends the server when the gateway is killed."""
+def die_with_parent() -> None:
+    """Linux only: have the kernel ask this process to end when the one that started it is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
