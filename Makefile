@@ -8,8 +8,12 @@ UV_VERSION = 0.13.9
 PIN = .venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
       --custom-compile-command "make pins" $(if $(UPGRADE),--upgrade)
 
+CLIENTS = tests/acceptance/clients
+GROUPS = node openai0 openai1 openai2 litellm frameworks
+ENVIRONMENTS = $(foreach group,openai0 openai2 litellm frameworks,.venv-$(group)/.ready)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench pins clean
+.PHONY: help setup run test clients lint bench pins clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -19,7 +23,7 @@ help: ## List the targets.
 setup: .venv/.ready .venv-openai1/.ready ## Install what is pinned: .venv, and .venv-openai1 for the old OpenAI SDK.
 	@:
 
-run: setup ## Start the gateway: against 302.AI if AI302_API_KEY is set, else the demo.
+run: .venv/.ready ## Start the gateway: against 302.AI if AI302_API_KEY is set, else the demo.
 	@if [ -n "$$AI302_API_KEY" ]; then exec .venv/bin/gateway302 serve --fresh-key; else exec .venv/bin/gateway302 demo; fi
 
 lint: .venv/.ready ## Check format, style, types and the laws of the rooms.
@@ -29,20 +33,23 @@ lint: .venv/.ready ## Check format, style, types and the laws of the rooms.
 	.venv/bin/lint-imports --no-logo
 
 test: setup lint ## Lint, and run every test.
-	.venv/bin/coverage run -m pytest
+	.venv/bin/coverage run -m pytest --ignore $(CLIENTS)
 	.venv/bin/coverage report
 
-bench: setup ## Measure the gateway.
+clients: setup $(ENVIRONMENTS) $(CLIENTS)/node_modules/.ready ## Let the SDKs of Node, older ones of Python, and frameworks draw.
+	.venv/bin/pytest $(CLIENTS) $(CLIENTS)/frameworks.py
+
+bench: .venv/.ready ## Measure the gateway.
 	.venv/bin/python -m bench
 
 pins: .venv-pins/.ready ## Resolve the requirements anew; UPGRADE=1 takes newer releases too.
 	$(PIN) --output-file deploy/requirements.txt pyproject.toml
 	$(PIN) --output-file deploy/requirements-build.txt --group build
 	$(PIN) --output-file tests/requirements.txt --constraint deploy/requirements.txt --group dev pyproject.toml
-	$(PIN) --output-file tests/requirements-openai1.txt --group openai1
+	for group in $(GROUPS); do $(PIN) --output-file tests/requirements-$$group.txt --group $$group || exit; done
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .venv-openai1 .venv-pins .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .venv-* $(CLIENTS)/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find gateway tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: .venv/.pinned pyproject.toml gateway/__init__.py
@@ -54,9 +61,15 @@ clean: ## Remove what the other targets made.
 	@.venv/bin/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements.txt
 	@touch $@
 
-.venv-openai1/.ready: tests/requirements-openai1.txt
-	$(call make-venv,.venv-openai1)
-	@.venv-openai1/bin/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements-openai1.txt
+.venv-openai0/.ready .venv-openai1/.ready .venv-openai2/.ready .venv-litellm/.ready .venv-frameworks/.ready: \
+.venv-%/.ready: tests/requirements-%.txt
+	$(call make-venv,$(@D))
+	@$(@D)/bin/python $(PIP_INSTALL) --require-hashes --requirement $<
+	@touch $@
+
+$(CLIENTS)/node_modules/.ready: $(CLIENTS)/package-lock.json tests/requirements-node.txt .venv/.ready
+	@.venv/bin/python $(PIP_INSTALL) --require-hashes --requirement tests/requirements-node.txt
+	@.venv/bin/npm ci --loglevel error --prefix $(CLIENTS)
 	@touch $@
 
 .venv-pins/.ready: Makefile

@@ -60,7 +60,8 @@ async def scripted(handler: Handler) -> AsyncIterator[Scripted]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.connections += 1
         writers.add(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
+        # uvloop says RuntimeError where a peer has gone.
+        with suppress(asyncio.IncompleteReadError, ConnectionError, RuntimeError):
             while not writer.is_closing():
                 request = await _request(reader)
                 seen.requests.append(request)

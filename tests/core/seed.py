@@ -1,4 +1,4 @@
-"""What 302.AI's page says of each model, copied from the page by hand and not from `config/models.toml`.
+"""What 302.AI's page says of each model, written down from the page and not from `config/models.toml`.
 
 The tests hold catalogue and coercion to this table; it must know nothing of either.
 """

@@ -118,6 +118,17 @@ def test_a_variation_by_openais_names_is_drawn_by_the_model_that_is_set(
     assert translate(asked, catalogue, Policy.DOCUMENTED, "gateway", PLAIN).model.id == model
 
 
+@pytest.mark.parametrize("name", [None, "dall-e-2", "gpt-image-1"])
+def test_where_no_model_is_set_for_variations_those_that_could_are_named(
+    catalogue: Catalogue, name: str | None
+) -> None:
+    asked = ImageRequest(prompt="a cat", model=name, image=CAT, variation=True)
+    with pytest.raises(GatewayError, match="These do: stable-sd3-i2i, ") as refusal:
+        translate(asked, catalogue, Policy.DOCUMENTED, "gateway", PLAIN)
+
+    assert (refusal.value.kind, refusal.value.param) == (Kind.INVALID_VALUE, "image")
+
+
 def test_dall_e_2_itself_is_no_model_for_edits(models_toml: tuple[str, str]) -> None:
     catalogue = load([models_toml], "dall-e-3", for_edits="302ai-kolors-i2i", for_variations="flux-pro-1.0-fill")
 

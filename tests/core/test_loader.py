@@ -155,6 +155,11 @@ def test_the_loader_names_file_row_and_remedy_of_a_wrong_shape(text: str, where:
         pytest.param('{ shape = "free", image = "maybe", price = 1 }', "image", id="unknown use of images"),
         pytest.param('{ shape = "free", image = "none", price = 1, timeout = 0 }', "more than 0", id="no time"),
         pytest.param(
+            '{ shape = "free", image = "none", price = 1, timeout = inf }',
+            "more than 0",
+            id="a timeout that never comes",
+        ),
+        pytest.param(
             '{ shape = "free", image = "none", price = 1, timeout = nan }', "more than 0", id="time without end"
         ),
         pytest.param(

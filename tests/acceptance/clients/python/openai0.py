@@ -1,5 +1,7 @@
 """OpenAI's own package for Python in its last 0.x: module-level functions, objects that are dictionaries."""
 
+# ruff: noqa: ANN401 - a client gives what it likes, and all of it becomes JSON
+
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any

@@ -2,8 +2,8 @@
 
 from importlib.metadata import version
 
-from langchain_community.tools.openai_dalle_image_generation import OpenAIDALLEImageGenerationTool
-from langchain_community.utilities.dalle_image_generator import DallEAPIWrapper
+from langchain_community.tools.openai_dalle_image_generation import OpenAIDALLEImageGenerationTool  # type: ignore[import-not-found]
+from langchain_community.utilities.dalle_image_generator import DallEAPIWrapper  # type: ignore[import-not-found]
 
 from tests.acceptance.clients.python.steps import API_KEY, BASE_URL, prompt, run
 

@@ -1,14 +1,17 @@
 """LiteLLM as a client: the gateway is an OpenAI-compatible provider of its."""
 
+# ruff: noqa: ANN401 - a client gives what it likes, and all of it becomes JSON
+
 from importlib.metadata import version
 from typing import Any
 
-import litellm
+import litellm  # type: ignore[import-not-found]
 
-from tests.acceptance.clients.python.steps import API_KEY, BASE_URL, PICTURE, prompt, run
+from tests.acceptance.clients.python.steps import API_KEY, BASE_URL, ORIGIN, PICTURE, prompt, run
 
 litellm.suppress_debug_info = True
 WHERE = {"api_base": BASE_URL, "api_key": API_KEY}
+AZURE = {"api_base": ORIGIN, "api_version": "2025-04-01-preview"}
 
 
 def told(answer: Any) -> dict[str, Any]:
@@ -30,9 +33,10 @@ async def draw_async() -> dict[str, Any]:
     return told(await litellm.aimage_generation(prompt=prompt("async"), model="openai/luma-t2i", **WHERE))
 
 
-def edit(step: str, **fields: Any) -> dict[str, Any]:
+def edit(step: str, model: str, **fields: Any) -> dict[str, Any]:
     """An edit."""
-    return told(litellm.image_edit(image=PICTURE.open("rb"), prompt=prompt(step), **fields, **WHERE))
+    given = {"image": PICTURE.open("rb"), "prompt": prompt(step), "model": model}
+    return told(litellm.image_edit(**{**given, **WHERE, **fields}))
 
 
 run(
@@ -42,11 +46,13 @@ run(
         "foreign_model": lambda: draw("foreign_model", "openai/luma-t2i", extra_body={"aspect_ratio": "16:9"}),
         "gpt_image": lambda: draw("gpt_image", "openai/gpt-image-1", n=2),
         "async": draw_async,
-        "edit": lambda: edit("edit", model="openai/gpt-image-1"),
-        "edit_mask": lambda: edit("edit_mask", model="openai/gpt-image-1", mask=PICTURE.open("rb")),
+        "edit": lambda: edit("edit", "openai/gpt-image-1"),
+        "edit_mask": lambda: edit("edit_mask", "openai/gpt-image-1", mask=PICTURE.open("rb")),
         "variation": lambda: told(
             litellm.image_variation(model="openai/dall-e-2", image=PICTURE.open("rb"), n=1, **WHERE)
         ),
+        "azure": lambda: draw("azure", "azure/dall-e-3", **AZURE),
+        "azure_edit": lambda: edit("azure_edit", "azure/stable-sd3", **AZURE),
         "wrong_key": lambda: draw("wrong_key", "openai/dall-e-3", api_key="wrong"),
         "unknown_model": lambda: draw("unknown_model", "openai/no-such-model"),
         "moderated": lambda: draw("moderated", "openai/dall-e-3", order="[[fail:nsfw]]"),

@@ -1,10 +1,12 @@
 """Semantic Kernel's services that draw: OpenAI's, and Azure's."""
 
+# ruff: noqa: ANN401 - a client gives what it likes, and all of it becomes JSON
+
 from importlib.metadata import version
 from typing import Any
 
-from openai import AsyncOpenAI
-from semantic_kernel.connectors.ai.open_ai import AzureTextToImage, OpenAITextToImage
+from openai import AsyncAzureOpenAI, AsyncOpenAI
+from semantic_kernel.connectors.ai.open_ai import AzureTextToImage, OpenAITextToImage  # type: ignore[import-not-found]
 
 from tests.acceptance.clients.python.steps import API_KEY, BASE_URL, ORIGIN, PICTURE, prompt, run
 
@@ -16,10 +18,11 @@ def service(model: str, key: str = API_KEY) -> Any:
 
 
 def azure(deployment: str) -> Any:
-    """Azure's service."""
-    return AzureTextToImage(
-        deployment_name=deployment, endpoint=ORIGIN, api_key=API_KEY, api_version="2025-04-01-preview"
+    """Azure's service. It insists on https unless it is given a client."""
+    client = AsyncAzureOpenAI(
+        azure_endpoint=ORIGIN, azure_deployment=deployment, api_key=API_KEY, api_version="2025-04-01-preview"
     )
+    return AzureTextToImage(deployment_name=deployment, endpoint="https://unused.example", async_client=client)
 
 
 run(

@@ -1,0 +1,203 @@
+"""Identical calls in flight share one, and no caller's leaving ends it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from gateway.core.errors import GatewayError, Kind
+from gateway.flights import Flights
+from gateway.flights.flights import LINGER, Landed
+from tests.fakes import FakeObserver
+
+PATIENT = 60.0
+
+
+class Call:
+    """A call that lands when it is told to, counted."""
+
+    def __init__(self, result: str | Exception = "picture") -> None:
+        self.begun = 0
+        self.land = asyncio.Event()
+        self.result = result
+
+    async def __call__(self) -> str:
+        self.begun += 1
+        await self.land.wait()
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def observer() -> FakeObserver:
+    return FakeObserver()
+
+
+@pytest.fixture
+def flights(observer: FakeObserver) -> Flights[str]:
+    return Flights(observer)
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def waiting(
+    flights: Flights[str], key: str, call: Callable[[], Awaitable[str]], *, fresh: bool = False
+) -> asyncio.Task[Landed[str]]:
+    return asyncio.get_running_loop().create_task(flights.join(key, call, PATIENT, fresh=fresh))
+
+
+async def test_ten_of_the_same_share_one_and_one_of_them_began_it(
+    flights: Flights[str], observer: FakeObserver
+) -> None:
+    call = Call()
+    waiters = [waiting(flights, "a", call) for _ in range(10)]
+    await settled()
+    in_flight = observer.in_flight
+    call.land.set()
+
+    landed = await asyncio.gather(*waiters)
+
+    assert (call.begun, in_flight, observer.in_flight) == (1, 1, 0)
+    assert [one.value for one in landed] == ["picture"] * 10
+    assert sorted(one.joined for one in landed) == [False] + [True] * 9
+
+
+async def test_others_have_their_own(flights: Flights[str]) -> None:
+    call = Call()
+    waiters = [waiting(flights, key, call) for key in ("a", "b", "c")]
+    await settled()
+    assert (call.begun, len(flights)) == (3, 3)
+    call.land.set()
+
+    assert [(await waiter).joined for waiter in waiters] == [False] * 3
+
+
+async def test_a_fresh_one_joins_nobody_and_can_be_joined(flights: Flights[str]) -> None:
+    call = Call()
+    waiters = [waiting(flights, "a", call, fresh=fresh) for fresh in (False, True, True, False)]
+    await settled()
+    assert call.begun == 3
+    call.land.set()
+
+    assert [(await waiter).joined for waiter in waiters] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("leavers", [1, 3], ids=["the-first", "all"])
+async def test_a_call_goes_on_when_its_callers_leave(flights: Flights[str], leavers: int) -> None:
+    call = Call()
+    waiters = [waiting(flights, "a", call) for _ in range(3)]
+    await settled()
+    for waiter in waiters[:leavers]:
+        waiter.cancel()
+    await settled()
+
+    late = waiting(flights, "a", call)
+    await settled()
+    call.land.set()
+
+    assert await late == Landed("picture", joined=True)
+    assert call.begun == 1
+    ended = await asyncio.gather(*waiters, return_exceptions=True)
+    assert [isinstance(end, asyncio.CancelledError) for end in ended] == [n < leavers for n in range(3)]
+
+
+async def test_who_cannot_wait_is_told_and_the_call_goes_on(flights: Flights[str]) -> None:
+    call = Call()
+
+    with pytest.raises(TimeoutError):
+        await flights.join("a", call, 0)
+    late = waiting(flights, "a", call)
+    await settled()
+    call.land.set()
+
+    assert await late == Landed("picture", joined=True)
+    assert call.begun == 1
+
+
+async def test_a_failure_is_told_to_all_each_in_its_own_words(flights: Flights[str]) -> None:
+    call = Call(GatewayError(Kind.UPSTREAM_BALANCE, "empty"))
+    waiters = [waiting(flights, "a", call) for _ in range(3)]
+    await settled()
+    call.land.set()
+
+    errors = await asyncio.gather(*waiters, return_exceptions=True)
+
+    assert len({id(error) for error in errors}) == 3
+    assert {(error.kind, error.message) for error in errors if isinstance(error, GatewayError)} == {
+        (Kind.UPSTREAM_BALANCE, "empty")
+    }
+    assert call.begun == 1
+
+
+async def test_a_fault_of_ours_is_logged_and_told_as_one(flights: Flights[str], observer: FakeObserver) -> None:
+    fault = ZeroDivisionError("the prompt")
+    call = Call(fault)
+    call.land.set()
+
+    with pytest.raises(GatewayError) as caught:
+        await flights.join("a", call, PATIENT)
+
+    assert caught.value.kind is Kind.INTERNAL_ERROR
+    assert "the prompt" not in caught.value.message
+    assert observer.faults == [fault]
+
+
+@pytest.mark.parametrize(
+    ("result", "begun"),
+    [
+        pytest.param("picture", 1, id="a-picture-can-still-be-joined"),
+        pytest.param(GatewayError(Kind.UPSTREAM_UNKNOWN, "?"), 1, id="an-unknown-outcome-can-still-be-joined"),
+        pytest.param(GatewayError(Kind.UPSTREAM_TIMEOUT, "?"), 1, id="a-timeout-can-still-be-joined"),
+        pytest.param(GatewayError(Kind.UPSTREAM_UNREACHABLE, "?"), 2, id="what-was-not-billed-is-tried-again"),
+        pytest.param(GatewayError(Kind.CONTENT_POLICY, "?"), 2, id="a-refusal-is-tried-again"),
+        pytest.param(ValueError(), 2, id="a-fault-is-tried-again"),
+    ],
+)
+async def test_what_landed_just_now(flights: Flights[str], result: str | Exception, begun: int) -> None:
+    call = Call(result)
+    call.land.set()
+
+    await asyncio.gather(waiting(flights, "a", call), return_exceptions=True)
+    await asyncio.gather(waiting(flights, "a", call), return_exceptions=True)
+
+    assert call.begun == begun
+
+
+async def test_what_landed_a_while_ago_is_begun_anew(flights: Flights[str]) -> None:
+    call = Call()
+    call.land.set()
+    await flights.join("a", call, PATIENT)
+
+    await asyncio.sleep(LINGER * 1.1)
+
+    assert await flights.join("a", call, PATIENT) == Landed("picture", joined=False)
+    assert call.begun == 2
+
+
+async def test_draining_waits_for_every_call_also_for_those_begun_meanwhile(flights: Flights[str]) -> None:
+    first, second = Call(), Call()
+    waiter = waiting(flights, "a", first)
+    await settled()
+    waiter.cancel()
+    draining = asyncio.get_running_loop().create_task(flights.drain())
+    await settled()
+    other = waiting(flights, "b", second)
+    await settled()
+    first.land.set()
+    await settled()
+    assert not draining.done()
+    second.land.set()
+
+    await draining
+
+    assert len(flights) == 0
+    assert (await other).value == "picture"
+
+
+async def test_with_nothing_in_flight_there_is_nothing_to_drain(flights: Flights[str]) -> None:
+    await flights.drain()

@@ -1,0 +1,251 @@
+"""The steps of a request as a transcript: everything that was asked of the world, whole and in order."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from gateway.core.catalogue import Catalogue
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.order import Answer, Asked, Options
+from tests.fakes import reading, until
+from tests.world import FIRST, MODEL, SECOND, World
+
+BYTES = {"response_format": "b64_json"}
+
+
+@pytest.fixture
+def world(catalogue: Catalogue) -> World:
+    return World(catalogue)
+
+
+def words(answer: Answer) -> list[str]:
+    return [picture.cache.word for picture in answer.pictures]
+
+
+MISS = ["read", "recall", f"send {MODEL}", "upstream ok", "paid 40000", "keep"]
+
+
+async def test_a_miss_is_sent_paid_and_kept(world: World) -> None:
+    answer = await world.ask()
+
+    assert world.transcript() == MISS
+    assert (words(answer), answer.pictures[0].stored) == (["miss"], True)
+    assert answer.pictures[0].url == "https://pictures.example/1.png"
+    assert world.outcome.upstream_request_ids == ("302-1",)
+
+
+async def test_a_hit_is_looked_up_and_nothing_else(world: World) -> None:
+    await world.ask()
+    world.transcript()
+    world.clock.advance(100)
+
+    answer = await world.ask()
+
+    assert world.transcript() == ["read", "recall"]
+    assert (words(answer), answer.pictures[0].ttl) == (["hit"], 3500)
+    assert answer.pictures[0].url == "https://pictures.example/1.png"
+
+
+async def test_one_that_joins_sends_nothing(world: World) -> None:
+    world.upstream.gate = asyncio.Event()
+    first = asyncio.get_running_loop().create_task(world.ask())
+    await until(lambda: bool(world.upstream.bodies))
+    second = asyncio.get_running_loop().create_task(world.ask(SECOND))
+    await until(lambda: world.record.verbs.count("recall") == 2)
+    world.upstream.gate.set()
+
+    answers = await asyncio.gather(first, second)
+
+    assert world.transcript() == [*MISS[:3], "read", "recall", *MISS[3:]]
+    assert [words(answer) for answer in answers] == [["miss"], ["joined"]]
+    assert len({answer.pictures[0].url for answer in answers}) == 1
+
+
+async def test_a_wrong_key_is_refused_before_anything_is_read(world: World) -> None:
+    for secret in (None, b"", b"wrong"):
+        with pytest.raises(GatewayError) as caught:
+            await world.ask(secret)
+        assert caught.value.kind is Kind.INVALID_API_KEY
+
+    assert world.transcript() == []
+    assert (world.outcome.key, world.outcome.team) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        pytest.param({"prompt": ""}, Kind.MISSING_PARAMETER, id="prompt"),
+        pytest.param({"model": "nobody"}, Kind.MODEL_NOT_FOUND, id="model"),
+        pytest.param({"size": "big"}, Kind.INVALID_VALUE, id="size"),
+        pytest.param({"model": "stable-sd3-i2i"}, Kind.IMAGE_REQUIRED, id="image"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_told_before_anything_is_asked_of_the_world(
+    world: World, fields: dict[str, object], kind: Kind
+) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await world.ask(fields=fields)
+
+    assert caught.value.kind is kind
+    assert world.transcript() == ["read"]
+    assert world.outcome.key == "first"
+
+
+@pytest.mark.parametrize("kind", [Kind.UPSTREAM_UNKNOWN, Kind.UPSTREAM_TIMEOUT])
+async def test_an_unknown_outcome_is_held_and_told_again_to_its_key(world: World, kind: Kind) -> None:
+    code = kind.row.code
+    world.upstream.failure = GatewayError(kind, "who knows")
+
+    seen = []
+    for look_up in (True, True, False):
+        with pytest.raises(GatewayError) as caught:
+            await world.ask(look_up=look_up)
+        seen.append(caught.value.kind)
+
+    assert seen == [kind] * 3
+    assert world.transcript() == [
+        *["read", "recall", f"send {MODEL}", f"hold {code}", f"upstream {code}"],
+        *["read", "recall"],
+        *["read", "recall"],
+    ]
+
+
+async def test_after_its_time_an_unknown_outcome_may_be_paid_for_again(world: World) -> None:
+    world.upstream.failure = GatewayError(Kind.UPSTREAM_UNKNOWN, "who knows")
+    with pytest.raises(GatewayError):
+        await world.ask(look_up=False)
+    world.transcript()
+    world.upstream.failure = None
+    world.clock.advance(61)
+
+    await world.ask()
+
+    assert world.transcript() == MISS
+
+
+async def test_another_key_is_not_told_of_an_unknown_outcome(world: World) -> None:
+    world.upstream.failure = GatewayError(Kind.UPSTREAM_UNKNOWN, "who knows")
+    with pytest.raises(GatewayError):
+        await world.ask(look_up=False)
+    world.transcript()
+    world.upstream.failure = None
+
+    await world.ask(SECOND)
+
+    assert world.transcript() == MISS
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in Kind if kind.row.code.startswith("upstream_") and not kind.row.outcome_unknown]
+)
+async def test_what_was_not_billed_is_neither_held_nor_paid(world: World, kind: Kind) -> None:
+    world.upstream.failure = GatewayError(kind, "no")
+
+    with pytest.raises(GatewayError):
+        await world.ask()
+
+    assert world.transcript() == ["read", "recall", f"send {MODEL}", f"upstream {kind.row.code}"]
+
+
+async def test_a_fault_of_ours_is_logged_and_told_as_one(world: World) -> None:
+    world.upstream.failure = ZeroDivisionError("a cat")
+
+    with pytest.raises(GatewayError) as caught:
+        await world.ask()
+
+    verbs = ["read", "recall", f"send {MODEL}", "upstream internal_error", "fault flight"]
+    assert (caught.value.kind, world.transcript()) == (Kind.INTERNAL_ERROR, verbs)
+
+
+async def test_a_fresh_picture_flies_alone_and_is_kept(world: World) -> None:
+    await world.ask()
+    world.transcript()
+
+    answer = await world.ask(look_up=False)
+
+    assert world.transcript() == MISS
+    assert (words(answer), answer.pictures[0].url) == (["bypass"], "https://pictures.example/2.png")
+
+
+async def test_what_must_not_be_stored_is_not(world: World) -> None:
+    answer = await world.ask(look_up=False, keep=False)
+
+    assert (world.transcript(), words(answer), answer.pictures[0].stored) == (MISS[:-1], ["bypass"], False)
+
+
+async def test_four_after_one_sends_three(world: World) -> None:
+    await world.ask()
+    world.transcript()
+
+    answer = await world.ask(fields={"n": 4})
+
+    seen = world.transcript()
+    assert [seen.count(verb) for verb in ("recall", f"send {MODEL}", "paid 40000", "keep")] == [4, 3, 3, 3]
+    assert words(answer) == ["hit", "miss", "miss", "miss"]
+    assert world.outcome.cache == "miss"
+
+
+async def test_bytes_are_fetched_only_where_they_are_asked_for(world: World) -> None:
+    await world.ask()
+    world.transcript()
+
+    answer = await world.ask(fields=BYTES)
+
+    assert world.transcript() == ["read", "recall", "fetch https://pictures.example/1.png"]
+    assert answer.pictures[0].data == b"https://pictures.example/1.png"
+
+
+async def test_bytes_that_cannot_be_fetched_cost_nothing_the_next_time(world: World) -> None:
+    world.downloader.failure = GatewayError(Kind.IMAGE_UNAVAILABLE, "later")
+    with pytest.raises(GatewayError):
+        await world.ask(fields=BYTES)
+    assert world.transcript() == [*MISS, "fetch https://pictures.example/1.png"]
+    world.downloader.failure = None
+
+    await world.ask(fields=BYTES)
+
+    assert world.transcript() == ["read", "recall", "fetch https://pictures.example/1.png"]
+
+
+async def test_without_a_cache_pictures_are_drawn(world: World) -> None:
+    world.cache.away = True
+
+    assert words(await world.ask()) == ["miss"]
+    assert world.transcript() == MISS
+
+
+async def test_who_cannot_wait_longer_is_told_to_come_back_and_joins(catalogue: Catalogue) -> None:
+    world = World(catalogue, Options(answer_timeout=0.0))
+    world.upstream.gate = asyncio.Event()
+
+    with pytest.raises(GatewayError) as caught:
+        await world.ask()
+
+    assert (caught.value.kind, caught.value.kind.row.retry) == (Kind.STILL_RUNNING, True)
+    world.upstream.gate.set()
+    await world.gateway.flights.drain()
+    answer = await world.ask()
+    assert (words(answer), len(world.upstream.bodies)) == (["hit"], 1)
+
+
+@pytest.mark.parametrize(("scope", "calls"), [("gateway", 1), ("team", 2), ("key", 2)], ids=["gateway", "team", "key"])
+async def test_who_shares_pictures_is_a_setting(catalogue: Catalogue, scope: str, calls: int) -> None:
+    world = World(catalogue, Options(cache_scope=scope))
+
+    await world.ask(FIRST)
+    await world.ask(SECOND)
+    await world.ask(FIRST)
+
+    assert len(world.upstream.bodies) == calls
+
+
+async def test_a_plan_looks_and_sends_nothing(world: World) -> None:
+    await world.ask()
+    world.transcript()
+    asked = Asked(reading(orjson.dumps({"model": MODEL, "prompt": "a cat", "n": 2}), world.record))
+
+    plan = await world.gateway.plan(await world.gateway.accept(FIRST, asked, world.outcome))
+
+    assert world.transcript() == ["read", "recall", "recall"]
+    assert (plan["cached"], plan["price"]) == ([True, False], 0.08)
