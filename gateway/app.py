@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -58,8 +59,12 @@ def create() -> ASGIApp:
     environ = os.environ  # noqa: TID251 - the root hands it to those who read it
     settings = load_settings(environ, _ignore)  # the command that started us has told the warnings
     workers_dir = environ.get(MULTIPROCESS_DIR)
-    if workers_dir:
-        die_with_parent()  # a worker whose supervisor was killed must not go on with the port
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        # A worker whose supervisor was killed must not go on with the port, nor one that was born too late to be told.
+        die_with_parent()
+        if os.getppid() != supervisor.pid:
+            raise SystemExit(1)
     metrics = Metrics(CollectorRegistry(), Path(workers_dir) if workers_dir else None)
     return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()))
 

@@ -14,7 +14,6 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -24,9 +23,6 @@ _CONNECTIONS: Final = 16
 # Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
 _IN_FLIGHT: Final = 2
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
-
-# A cluster that cannot be found is no RedisError to redis-py.
-_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 Command = tuple[str | bytes | float, ...]
 Client = Redis | RedisCluster
@@ -160,7 +156,7 @@ class RedisStore:
         try:
             with Deadline(TIMEOUT):
                 found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
-        except _FAILURES:
+        except Exception:  # noqa: BLE001 - whatever it is, those who wait must be told
             self._fail([future for _, future in lookups])
             return
         position = 0
@@ -176,7 +172,7 @@ class RedisStore:
         try:
             with Deadline(TIMEOUT):
                 answers = await pipeline.execute(raise_on_error=False)
-        except _FAILURES:
+        except Exception:  # noqa: BLE001 - as above
             self._fail([future for _, future in commands])
             return
         for (_, future), answer in zip(commands, answers, strict=True):
@@ -205,7 +201,7 @@ class RedisStore:
             try:
                 with Deadline(TIMEOUT):
                     await self._client.execute_command("PING")
-            except _FAILURES:
+            except Exception:  # noqa: BLE001, S112 - it is not back, whatever it says
                 continue
             self._probe = None
             return

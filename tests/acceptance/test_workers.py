@@ -1,6 +1,9 @@
 """Several workers are one gateway: they share the work, the numbers and the pictures."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -30,7 +33,7 @@ def count(gateway: Served, sample: str, **labels: str) -> float:
     )
 
 
-def test_both_workers_serve_and_every_number_is_the_sum(fleet: Served, simulator: Simulator) -> None:
+def test_a_request_is_one_line_and_every_number_is_the_sum_of_all_workers(fleet: Served, simulator: Simulator) -> None:
     prompts = [unique() for _ in range(20)]
     ids = []
 
@@ -60,3 +63,22 @@ def test_the_numbers_are_the_same_whichever_worker_is_asked(fleet: Served) -> No
     seen = {count(fleet, "gateway_images_total") for _ in range(10)}
 
     assert len(seen) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who holds a connection is read from /proc")
+def test_both_workers_serve(fleet: Served) -> None:
+    workers = [line["pid"] for line in fleet.program.log if line["event"] == "started"]
+    before = [sockets(pid) for pid in workers]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(fleet.client()) for _ in range(64)]
+        answers = [client.get("/livez").status_code for client in clients]
+        taken = [sockets(pid) - had for pid, had in zip(workers, before, strict=True)]
+
+    assert answers == [200] * 64
+    assert len(taken) == 2
+    assert min(taken) > 0  # the kernel deals them out: that one gets none of 64 is a chance of 1 in 2^63
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process holds."""
+    return sum(str(link.readlink()).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir())
