@@ -87,11 +87,7 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        payloads = order.plan.payloads
-        if len(payloads) == 1:
-            pictures = [await self._picture(order, payloads[0])]
-        else:
-            pictures = await together([self._picture(order, payload) for payload in payloads])
+        pictures = await together([self._picture(order, payload) for payload in order.plan.payloads])
         self._count(order, pictures)
         return await self.respond(order, pictures)
 
@@ -162,12 +158,10 @@ class Gateway:
         fresh = not order.asked.look_up
         # A fresh picture is for its caller alone, who may have given up waiting and come back for it.
         key = f"{order.caller.key}:{payload.fingerprint}" if fresh else payload.fingerprint
-        again = fresh and order.asked.is_retry
+        alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(
-                key, lambda: self._fly(order, payload), patience, fresh=fresh and not again
-            )
+            landed = await self.flights.join(key, lambda: self._fly(order, payload), patience, fresh=alone)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None

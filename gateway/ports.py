@@ -41,10 +41,6 @@ class Store(Protocol):
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that belong to one picture; as `execute`."""
 
-    @property
-    def healthy(self) -> bool:
-        """Whether the last word from it was an answer."""
-
 
 class Cache(Protocol):
     """Pictures by fingerprint. None of its methods raises: what goes wrong is a miss."""
