@@ -35,6 +35,12 @@ class Kind(Enum):
     """Every kind of error, closed: its `code` is also a metric label."""
 
     INVALID_API_KEY = KindRow(401, INVALID_REQUEST, "invalid_api_key")
+    KEY_EXPIRED = KindRow(401, INVALID_REQUEST, "key_expired")
+    KEY_DISABLED = KindRow(401, INVALID_REQUEST, "key_disabled")
+    MODEL_NOT_ALLOWED = KindRow(403, INVALID_REQUEST, "model_not_allowed")
+    RATE_LIMIT_EXCEEDED = KindRow(429, "requests", "rate_limit_exceeded", retry=True)
+    INSUFFICIENT_QUOTA = KindRow(429, "insufficient_quota", "insufficient_quota")
+    IDEMPOTENCY_KEY_REUSED = KindRow(422, INVALID_REQUEST, "idempotency_key_reused")
     INVALID_JSON = KindRow(400, INVALID_REQUEST, "invalid_json")
     MISSING_PARAMETER = KindRow(400, INVALID_REQUEST, "missing_parameter")
     INVALID_VALUE = KindRow(400, INVALID_REQUEST, "invalid_value")
@@ -60,6 +66,7 @@ class Kind(Enum):
     IMAGE_UNAVAILABLE = KindRow(502, SERVER, "image_unavailable", retry=True, retry_after=10)
     DRAINING = KindRow(503, SERVER, "draining", retry=True, retry_after=1)
     OVERLOADED = KindRow(503, SERVER, "overloaded", retry=True, retry_after=1)
+    STORE_UNAVAILABLE = KindRow(503, SERVER, "store_unavailable", retry=True, retry_after=2)
     INTERNAL_ERROR = KindRow(500, SERVER, "internal_error")
 
     @property

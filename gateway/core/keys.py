@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
 
 PREFIX: Final = "gw_live_"
@@ -18,11 +19,36 @@ _CHECK_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a team or one of its keys may do; None means without limit.
+
+    `models` are globs, none meaning every model. `rpm` and `ipm` are requests and images a minute, `concurrency` the
+    requests at once that wait for 302. Budgets are in micro-USD, for a day and a month of UTC; `expires` in seconds
+    since 1970.
+    """
+
+    models: tuple[str, ...] = ()
+    rpm: int | None = None
+    ipm: int | None = None
+    concurrency: int | None = None
+    budget_day: int | None = None
+    budget_month: int | None = None
+    expires: float | None = None
+    coercion: Policy | None = None
+    disabled: bool = False
+
+
+_UNLIMITED: Final = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the key's name and its team. A static key is its own team."""
+    """Who asks: the key's id, its team's name, the terms of both. A static key is its own team, without terms."""
 
     key: str
     team: str
+    key_terms: Terms = _UNLIMITED
+    team_terms: Terms = _UNLIMITED
 
 
 class Keyring:
