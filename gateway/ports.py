@@ -14,6 +14,10 @@ class StoreUnavailableError(Exception):
     """Redis did not answer in time, or is known to be away."""
 
 
+class DatabaseUnavailableError(Exception):
+    """The durable store did not commit or answer in time; what was asked of it may still happen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """A picture that 302 made: its URL, and 302's id of the call where it told one."""

@@ -1,0 +1,195 @@
+"""The durable store: SQLite in the data folder, or a PostgreSQL that a fleet shares.
+
+One writer a process. What is written while a commit is under way shares the next one, so that many flights cost few
+commits; writers of all processes take turns, on both databases, so that a transaction may look before it writes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.ports import DatabaseUnavailableError
+
+T = TypeVar("T")
+
+# How long a caller waits for the database before it is told that there is none; SQLite's own wait for a lock is
+# shorter, so that it is the database that says so.
+PATIENCE: Final = 3.0
+_LOCK_WAIT_MS: Final = 2000
+_MOST_TOGETHER: Final = 256
+# Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
+_WRITERS_LOCK: Final = 30249
+
+Work = Callable[[Connection], T]
+
+
+@dataclass(slots=True)
+class _Job:
+    """Work to be written. It may run twice: alone, when something in its group failed."""
+
+    work: Work[Any]
+    done: asyncio.Future[Any]
+
+
+class Database:
+    """Runs transactions off the event loop."""
+
+    def __init__(self, url: str, on_error: Callable[[], None]) -> None:
+        self._on_error: Final = on_error
+        self._writing: Final = _engine(url, writes=True)
+        self._reading: Final = _engine(url, writes=False)
+        self._writer: Final = ThreadPoolExecutor(1, "database-writer")
+        self._readers: Final = ThreadPoolExecutor(2, "database-reader")
+        self._jobs: list[_Job] = []
+        self._turn: asyncio.Task[None] | None = None
+        self._since = 0.0
+
+    async def write(self, work: Work[T]) -> T:
+        """Run work in a transaction that it shares with others, and return when it is committed.
+
+        Work may be run twice, so all it does must be on the connection. An exception of its own rolls back what it
+        did, and only that.
+
+        Raises:
+            DatabaseUnavailableError: not committed within three seconds; it may still be.
+        """
+        loop = asyncio.get_running_loop()
+        if self._turn is not None and loop.time() - self._since > PATIENCE:
+            raise DatabaseUnavailableError
+        job = _Job(work, loop.create_future())
+        self._jobs.append(job)
+        if self._turn is None:
+            self._since = loop.time()
+            self._turn = loop.create_task(self._take_turns(loop))
+        done: T = await self._in_time(job.done)
+        return done
+
+    async def read(self, work: Work[T]) -> T:
+        """Run work that only reads.
+
+        Raises:
+            DatabaseUnavailableError: no answer within three seconds.
+        """
+        loop = asyncio.get_running_loop()
+        found: T = await self._in_time(loop.run_in_executor(self._readers, self._read, work))
+        return found
+
+    async def aclose(self) -> None:
+        """Finish what was begun, and let go of all connections."""
+        while self._turn is not None:
+            await asyncio.wait((self._turn,))
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for executor, engine in ((self._writer, self._writing), (self._readers, self._reading)):
+            executor.shutdown()
+            engine.dispose()
+
+    async def _in_time(self, future: asyncio.Future[Any]) -> Any:  # noqa: ANN401 - whatever the work returns
+        # Shielded: what was handed to a thread goes on there, and a late answer must find its future.
+        done, _ = await asyncio.wait((future,), timeout=PATIENCE)
+        if not done:
+            future.add_done_callback(_hear)
+            self._on_error()
+            raise DatabaseUnavailableError
+        return future.result()
+
+    async def _take_turns(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while self._jobs:
+                jobs, self._jobs = self._jobs[:_MOST_TOGETHER], self._jobs[_MOST_TOGETHER:]
+                self._since = loop.time()
+                results = await loop.run_in_executor(self._writer, self._commit, jobs)
+                for job, result in zip(jobs, results, strict=True):
+                    if job.done.done():
+                        continue
+                    if isinstance(result, BaseException):
+                        job.done.set_exception(result)
+                    else:
+                        job.done.set_result(result)
+        finally:
+            self._turn = None
+
+    def _commit(self, jobs: list[_Job]) -> list[Any]:
+        try:
+            return self._transaction(jobs)
+        except Exception as error:  # noqa: BLE001 - told to those who wait
+            if len(jobs) > 1 and not _is_away(error):
+                # One of them failed and took the others with it: each for itself.
+                return [result for job in jobs for result in self._commit([job])]
+            return [self._judged(error)] * len(jobs)
+
+    def _transaction(self, jobs: list[_Job]) -> list[Any]:
+        with self._writing.begin() as connection:
+            return [job.work(connection) for job in jobs]
+
+    def _read(self, work: Work[T]) -> T:
+        try:
+            with self._reading.connect() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            raise self._judged(error) from error
+
+    def _judged(self, error: Exception) -> Exception:
+        if not isinstance(error, SQLAlchemyError):
+            return error
+        self._on_error()
+        unavailable = DatabaseUnavailableError(str(getattr(error, "orig", error)))
+        unavailable.__cause__ = error
+        return unavailable
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, SQLAlchemyError) and getattr(error, "connection_invalidated", False)
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL; None for another database."""
+    parsed = make_url(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _engine(url: str, *, writes: bool) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": _LOCK_WAIT_MS / 1000, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate if writes else _begin)
+        return engine
+    parsed = parsed.set(drivername="postgresql+psycopg")
+    options = f"-c lock_timeout={_LOCK_WAIT_MS} -c statement_timeout={_LOCK_WAIT_MS}"
+    arguments = {"connect_timeout": 2, "options": options, "application_name": "gateway302"}
+    engine = create_engine(parsed, connect_args=arguments, pool_size=2, pool_pre_ping=True)
+    if writes:
+        event.listen(engine, "begin", _take_the_writers_lock)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's own
+    # The driver must not begin transactions by itself: it would do so late, and not for reading.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _take_the_writers_lock(connection: Connection) -> None:
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"))
