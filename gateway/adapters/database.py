@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.ports import DatabaseUnavailableError
 
@@ -133,11 +134,11 @@ class Database:
         try:
             with self._reading.connect() as connection:
                 return work(connection)
-        except SQLAlchemyError as error:
+        except Exception as error:
             raise self._judged(error) from error
 
     def _judged(self, error: Exception) -> Exception:
-        if not isinstance(error, SQLAlchemyError):
+        if not _is_away(error):
             return error
         self._on_error()
         unavailable = DatabaseUnavailableError(str(getattr(error, "orig", error)))
@@ -146,7 +147,9 @@ class Database:
 
 
 def _is_away(error: Exception) -> bool:
-    return isinstance(error, SQLAlchemyError) and getattr(error, "connection_invalidated", False)
+    """Whether it is the database that failed: locked, gone, full or broken. Anything else is a fault of the work."""
+    away = isinstance(error, (OperationalError, InterfaceError, InternalError, PoolTimeoutError))
+    return away or type(error) is DatabaseError
 
 
 def _hear(future: asyncio.Future[Any]) -> None:
