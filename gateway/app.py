@@ -10,9 +10,10 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final, Protocol
 
 import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
@@ -23,23 +24,27 @@ from starlette.types import ASGIApp
 
 from gateway.adapters.cache import RedisCache
 from gateway.adapters.clock import SystemClock
+from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
+from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.tables import METADATA
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Upstream302, UpstreamOptions
-from gateway.core.catalogue import Catalogue
+from gateway.adapters.wakeups import CHANNEL, RedisWakeups
+from gateway.core.catalogue import Catalogue, Model, forwarded
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
-from gateway.flights import Flights
+from gateway.flights import Errands, Flights, Gallery, Recovery, Settling
 from gateway.pipeline import Gateway
-from gateway.ports import Clock
+from gateway.ports import Clock, DatabaseUnavailableError
 from gateway.settings import Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints
@@ -52,6 +57,10 @@ if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
 _SWEEP_EVERY: Final = 600.0
+# How long a stopping worker waits for a database that is away, in seconds.
+_WRITE_WITHIN: Final = 10.0
+# 302 promises no lifetime of its addresses, so where we keep the bytes one of them never stands for long.
+_LONGEST_URL_TTL: Final = 3600
 
 
 def create() -> ASGIApp:
@@ -74,25 +83,37 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     clock = SystemClock()
     observation = Observation(metrics, lines)
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
-    cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
+    database = Database(
+        settings.database_url or _embedded_database(settings), lambda: observation.dependency_error("database")
+    )
+    ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold)
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
     upstream = Upstream302(transports[0], _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
     media = _media(settings, clock)
+    downloader = GuardedDownloader(transports[2], transports[1], hosts, clock)
+    url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
+    gallery = Gallery(media, downloader, observation, clock, url_ttl)
+    cache = RedisCache(store, clock)
+    wakeups = RedisWakeups(store)
+    errands = Errands(observation)
+    settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
         cache=cache,
         flights=Flights(observation),
         upstream=upstream,
-        downloader=GuardedDownloader(transports[2], transports[1], hosts, clock),
+        gallery=gallery,
+        settling=settling,
         observer=observation,
         clock=clock,
         options=_options(settings),
-        media=media,
     )
+    recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
 
-    parts = _Parts(gateway, media, [*transports, store], observation, lines)
+    background = [recovery.run, lambda: store.listen(CHANNEL, wakeups.heard)]
+    parts = _Parts(gateway, media, database, ledger, background, [*transports, store], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
@@ -108,6 +129,9 @@ class _Parts:
 
     gateway: Gateway
     media: "ObjectMedia | None"
+    database: Database
+    ledger: SqlLedger
+    background: Sequence[Callable[[], Coroutine[None, None, None]]]
     connections: Sequence[_Closing]
     observation: Observation
     lines: LineLog
@@ -116,26 +140,31 @@ class _Parts:
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         _log_through(self.lines)
         _settle_memory()
-        sweeping = self._sweep()
+        await self.database.write(METADATA.create_all)
+        loop = asyncio.get_running_loop()
+        running = [loop.create_task(work()) for work in self.background]
+        if self.media is not None:
+            running.append(loop.create_task(self.media.sweep_forever(_SWEEP_EVERY, self._media_failed)))
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
         try:
             yield
         finally:
             # What is paid for is waited for, and kept.
             await self.gateway.flights.drain()
-            if sweeping is not None:
-                sweeping.cancel()
+            await self.gateway.settling.errands.drain(_WRITE_WITHIN)
+            for task in running:
+                task.cancel()
+            with contextlib.suppress(DatabaseUnavailableError):
+                await self.ledger.leave()
+            await self.database.aclose()
             if self.media is not None:
                 self.media.close()
             await asyncio.gather(*(connection.aclose() for connection in self.connections))
             self.lines.write("info", "stopped", {"pid": os.getpid()})
             self.lines.close()
 
-    def _sweep(self) -> asyncio.Task[None] | None:
-        if self.media is None:
-            return None
-        sweep = self.media.sweep_forever(_SWEEP_EVERY, lambda _error: self.observation.dependency_error("media"))
-        return asyncio.get_running_loop().create_task(sweep)
+    def _media_failed(self, _error: Exception) -> None:
+        self.observation.dependency_error("media")
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -146,6 +175,17 @@ def catalogue(settings: Settings) -> Catalogue:
         for_edits=settings.edit_model,
         for_variations=settings.variation_model,
     )
+
+
+def _embedded_database(settings: Settings) -> str:
+    folder = Path(settings.data_dir).resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"sqlite:///{folder / 'gateway.db'}"
+
+
+def _model_of(gateway: Gateway) -> Callable[[str], Model]:
+    """The model of a ledger's row: a forwarded one is in no catalogue."""
+    return lambda name: gateway.catalogue.models.get(name) or forwarded(name)
 
 
 def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":
@@ -166,9 +206,7 @@ def _options(settings: Settings) -> Options:
         policy=Policy(settings.coercion),
         cache_scope=settings.cache_scope,
         answer_timeout=settings.answer_timeout,
-        # 302 promises no lifetime of its addresses, so one of them never stands for long.
-        url_ttl=min(settings.cache_ttl, 3600) if settings.media else settings.cache_ttl,
-        media_ttl=settings.cache_ttl,
+        picture_ttl=settings.cache_ttl,
         variation_prompt=settings.variation_prompt,
         rules=Rules(settings.response_format_default, settings.unknown_models),
     )

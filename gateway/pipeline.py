@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Final
 
 import msgspec
@@ -15,11 +16,10 @@ import msgspec
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
-from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring
+from gateway.core.ledger import Draft
 from gateway.core.order import (
-    MEDIA,
     Answer,
     Asked,
     Memo,
@@ -27,28 +27,21 @@ from gateway.core.order import (
     Order,
     Picture,
     Understood,
-    media_name,
     policy_of,
     scope_of,
 )
 from gateway.core.outcome import WORDS, CacheState, Outcome
-from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
-from gateway.flights import Flights, hear, together
-from gateway.ports import Cache, Clock, Downloader, Drawn, MediaStore, MediaUnavailableError, Observer, Upstream
+from gateway.flights import Flights, Flown, Gallery, PaidCall, Settling, follow, hear, together
+from gateway.ports import Cache, Clock, Drawn, EarlierError, Observer, Upstream
 
+_FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
 _LARGE: Final = 256 * 1024
 _SMALL: Final = 4 * 1024
 _MOST_UNDERSTOOD: Final = 1024
-_TAKE_IN_WITHIN: Final = 60.0
-
-
-class _Flown(msgspec.Struct, frozen=True, gc=False):
-    url: str
-    stored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +51,13 @@ class Gateway:
     keyring: Keyring
     catalogue: Catalogue
     cache: Cache
-    flights: Flights[_Flown]
+    flights: Flights[Flown]
     upstream: Upstream
-    downloader: Downloader
+    gallery: Gallery
+    settling: Settling
     observer: Observer
     clock: Clock
     options: Options
-    media: MediaStore | None = None
     memo: Memo = field(default_factory=lambda: Memo(_MOST_UNDERSTOOD))
 
     async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
@@ -121,9 +114,7 @@ class Gateway:
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
-        return describe(
-            order.plan, await together([self._is_cached(order, payload) for payload in order.plan.payloads])
-        )
+        return describe(order.plan, await together([self._is_cached(payload) for payload in order.plan.payloads]))
 
     def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
         """Key → Caller."""
@@ -142,14 +133,11 @@ class Gateway:
         return translate(request, self.catalogue, policy, scope, self.options.rules)
 
     async def recall(self, order: Order, payload: Payload) -> Picture | None:
-        """Look for a kept picture; an unknown outcome is told again even where the look-up is skipped."""
-        found = await self.cache.recall(payload.fingerprint, order.caller)
-        if isinstance(found, GatewayError):
-            raise found
-        if found is None or not order.asked.look_up:
+        """Look for a kept picture."""
+        if not order.asked.look_up:
             return None
-        name = media_name(found.url)
-        if name is not None and not await self._is_kept(name):
+        found = await self.cache.recall(payload.fingerprint)
+        if found is None or not await self.gallery.has(found.url):
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
 
@@ -165,41 +153,54 @@ class Gateway:
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
-        state = CacheState.JOINED if landed.joined else CacheState.BYPASS if fresh else CacheState.MISS
+        joined = landed.joined or landed.value.joined
+        state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    async def send(self, order: Order, payload: Payload) -> Drawn:
+    def reserve(self, order: Order, payload: Payload) -> PaidCall:
+        """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
+        draft_id = token_hex(16)
+        fresh = not order.asked.look_up
+        draft = Draft(
+            id=draft_id,
+            flight=draft_id if fresh else payload.fingerprint,
+            fingerprint=payload.fingerprint,
+            caller=order.caller,
+            model=order.outcome.model,
+            reserved=order.plan.model.price,
+            ttl=self.options.picture_ttl if order.asked.keep else 0,
+            is_retry=order.asked.is_retry,
+        )
+        return PaidCall(self.settling.ledger, self.settling.errands, draft)
+
+    async def send(self, order: Order, payload: Payload, call: PaidCall) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
         started = self.clock.monotonic()
         code, request_id = Kind.INTERNAL_ERROR.row.code, ""
         try:
-            drawn = await self.upstream.send(payload.body, order.plan.model, known_model=order.plan.known)
+            drawn = await self.upstream.send(
+                payload.body, order.plan.model, known_model=order.plan.known, progress=call
+            )
             code, request_id = "ok", drawn.request_id
         except GatewayError as error:
             code, request_id = error.kind.row.code, error.upstream_request_id
-            if error.kind.row.outcome_unknown:
-                await self.cache.hold(payload.fingerprint, order.caller, error)
             raise
         finally:
-            self.observer.upstream(order.outcome.model, code, self.clock.monotonic() - started)
+            if call.row is not None:
+                self.observer.upstream(order.outcome.model, code, self.clock.monotonic() - started)
             order.outcome.upstream_request_ids += (request_id,) if request_id else ()
         return drawn
 
-    async def settle(self, order: Order, payload: Payload, drawn: Drawn) -> _Flown:
-        """Count the cost, take the picture into our own store where there is one, and keep it."""
-        self.observer.paid(order.caller, order.outcome.model, order.plan.model.price)
-        name = await self._take_in(drawn.url) if self.media is not None else None
-        url, ttl = (drawn.url, self.options.url_ttl) if name is None else (MEDIA + name, self.options.media_ttl)
-        return _Flown(url, order.asked.keep and await self.cache.keep(payload.fingerprint, url, ttl))
+    async def settle(self, call: PaidCall, result: Drawn | GatewayError) -> Flown:
+        """Ledger, budgets, cache, and those who wait elsewhere; raises the error that it was given."""
+        if isinstance(result, GatewayError):
+            await self.settling.failed(call, result)
+            raise result
+        return await self.settling.landed(call, result)
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
-        name = media_name(picture.url)
-        if name is None or self.media is None:
-            data = await self.downloader.fetch(picture.url, order.deadline)
-        else:
-            data = await self._from_store(self.media, name)
-        return msgspec.structs.replace(picture, data=data)
+        return msgspec.structs.replace(picture, data=await self.gallery.bytes_of(picture.url, order.deadline))
 
     async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
@@ -213,39 +214,25 @@ class Gateway:
     async def _with_bytes(self, order: Order, payload: Payload) -> Picture:
         return await self.materialize(order, await self._picture(order, payload))
 
-    async def _fly(self, order: Order, payload: Payload) -> _Flown:
-        drawn = await self.send(order, payload)
-        return await self.settle(order, payload, drawn)
-
-    async def _take_in(self, url: str) -> str | None:
-        """Copy a picture into our store; where that fails 302's own address still serves."""
+    async def _fly(self, order: Order, payload: Payload) -> Flown:
+        call = self.reserve(order, payload)
         try:
-            data = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
-            return await self.media.keep(data, media_type(data) or "") if self.media is not None else None
-        except (GatewayError, MediaUnavailableError):
-            self.observer.dependency_error("media")
-            return None
+            result: Drawn | GatewayError = await self.send(order, payload, call)
+        except EarlierError as found:
+            row = await follow(self.settling.ledger, self.settling.wakeups, found.row)
+            if row.url is None:
+                raise row.error from None
+            return Flown(row.url, joined=True)
+        except GatewayError as error:
+            result = error
+        except Exception:
+            await self.settling.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
+            raise
+        return await self.settle(call, result)
 
-    async def _is_cached(self, order: Order, payload: Payload) -> bool:
-        found = await self.cache.recall(payload.fingerprint, order.caller)
-        name = media_name(found.url) if isinstance(found, Entry) else None
-        return isinstance(found, Entry) and (name is None or await self._is_kept(name))
-
-    async def _is_kept(self, name: str) -> bool:
-        """Whether our store still has a picture. One that cannot say has lost nothing: asking 302 again would cost."""
-        try:
-            return self.media is not None and await self.media.find(name) is not None
-        except MediaUnavailableError:
-            self.observer.dependency_error("media")
-            return True
-
-    async def _from_store(self, media: MediaStore, name: str) -> bytes:
-        try:
-            if (found := await media.find(name)) is not None:
-                return await media.read(name, 0, found.size)
-        except MediaUnavailableError:
-            self.observer.dependency_error("media")
-        raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The kept picture cannot be read now; ask again for it.")
+    async def _is_cached(self, payload: Payload) -> bool:
+        found = await self.cache.recall(payload.fingerprint)
+        return found is not None and await self.gallery.has(found.url)
 
     def _count(self, order: Order, pictures: list[Picture]) -> None:
         outcome = order.outcome

@@ -1,12 +1,13 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
-from gateway.core.errors import GatewayError
 from gateway.core.keys import Caller
+from gateway.core.ledger import Draft, Ending, Generation
 from gateway.core.outcome import Outcome
 
 
@@ -18,12 +19,23 @@ class DatabaseUnavailableError(Exception):
     """The durable store did not commit or answer in time; what was asked of it may still happen."""
 
 
+class EarlierError(Exception):
+    """The ledger has a generation already that answers the request: in flight, drawn, or not to be paid again."""
+
+    def __init__(self, row: Generation) -> None:
+        super().__init__(row.id)
+        self.row = row
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture that 302 made: its URL, and 302's id of the call where it told one."""
+    """A picture that 302 made: its URL, 302's ids where it told them, and the real cost in micro-USD where known."""
 
     url: str
     request_id: str = ""
+    upstream_key: str = ""
+    task_id: str = ""
+    micro_usd: int | None = None
 
 
 class Clock(Protocol):
@@ -45,18 +57,28 @@ class Store(Protocol):
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that belong to one picture; as `execute`."""
 
+    def post(self, *command: str | bytes | float) -> None:
+        """Run a command that nobody waits for."""
+
 
 class Cache(Protocol):
     """Pictures by fingerprint. None of its methods raises: what goes wrong is a miss."""
 
-    async def recall(self, fingerprint: str, caller: Caller) -> Entry | GatewayError | None:
-        """The kept picture, the unknown outcome this key must be told again, or None; one round trip."""
+    async def recall(self, fingerprint: str) -> Entry | None:
+        """The kept picture; one round trip."""
 
     async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
         """Keep a picture for `ttl` seconds; whether it was stored."""
 
-    async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
-        """Remember an unknown outcome for this key."""
+
+class Wakeups(Protocol):
+    """Tells those who wait on other workers; it may lose a word, so they look for themselves now and then."""
+
+    def tell(self, name: str) -> None:
+        """Wake all who wait for a name."""
+
+    async def wait(self, name: str, seconds: float) -> None:
+        """Return when the name is told, and after `seconds` at the latest."""
 
 
 class MediaUnavailableError(Exception):
@@ -89,11 +111,73 @@ class MediaStore(Protocol):
         """The bytes [start, end). Raises `MediaUnavailableError`."""
 
 
+class Progress(Protocol):
+    """Who must know how far a paid call is."""
+
+    async def sending(self, upstream_key: str) -> None:
+        """Awaited before the first byte of a POST can leave; where it raises, nothing is sent."""
+
+    async def accepted(self, upstream_key: str, request_id: str, task_id: str) -> None:
+        """Awaited as soon as one of 302's ids is known."""
+
+
 class Upstream(Protocol):
     """302.AI."""
 
-    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
-        """Have one picture drawn; raises `GatewayError`. It is never sent a second time."""
+    async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
+        """Have one picture drawn; raises `GatewayError`, and whatever `progress` raises.
+
+        It is sent a second time only where the first was surely not billed.
+        """
+
+    async def resume(self, task_id: str, upstream_key: str, model: Model) -> Drawn:
+        """Wait for a task that was submitted before; raises `GatewayError`."""
+
+    async def bill(self, request_id: str, upstream_key: str) -> int | None:
+        """What a call really cost, in micro-USD; None where 302 does not know it, or not yet."""
+
+
+class Ledger(Protocol):
+    """The durable record of what is held, sent and paid. Its methods raise `DatabaseUnavailableError`."""
+
+    async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
+        """Hold the price and write that the call is being sent; raises `EarlierError` and `GatewayError`."""
+
+    async def cancel(self, draft: Draft) -> None:
+        """Let go of what was reserved and not sent, if it was reserved at all."""
+
+    async def move(self, row: Generation, upstream_key: str) -> Generation | None:
+        """Note that the call goes out on another key."""
+
+    async def accept(self, row: Generation, request_id: str, task_id: str) -> Generation | None:
+        """Note 302's ids of a call; None where the row was taken from us."""
+
+    async def end(self, row: Generation, ending: Ending) -> bool:
+        """Note how it ended, and settle its money, once."""
+
+    async def keep(self, row: Generation, url: str) -> None:
+        """Note where the picture lies now."""
+
+    async def correct(self, row: Generation, actual: int) -> None:
+        """Replace the planned cost by the billed one, in micro-USD; settle an unknown outcome by its bill."""
+
+    async def find(self, ids: Sequence[str]) -> list[Generation]:
+        """The rows of these ids."""
+
+    async def beat(self) -> None:
+        """Renew this worker's lease on all it has in flight."""
+
+    async def leave(self) -> None:
+        """Give up this worker's lease."""
+
+    async def orphans(self) -> list[Generation]:
+        """What is in flight without a living worker."""
+
+    async def adopt(self, row: Generation) -> Generation | None:
+        """Make an orphan ours; None where somebody else was first."""
+
+    async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
+        """Rows whose bill is to be asked for."""
 
 
 class Downloader(Protocol):

@@ -26,7 +26,7 @@ _ALSO: Final = {
     "upstream_url": ("GATEWAY_UPSTREAM_BASE_URL", "AI302_BASE_URL"),
 }
 # May be given as NAME_FILE: the path of a file that holds the value.
-SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_url"})
+SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_url", "database_url"})
 # How long pictures are kept when we hold their bytes: nobody's address can die under them then.
 MEDIA_TTL: Final = 7 * 86_400
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_hosts: tuple[str, ...] = ()
     redis_url: str = ""
     cache_redis_url: str = ""
+    database_url: str = ""
     cache_ttl: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 3600
     cache_scope: Literal["gateway", "team", "key"] = "gateway"
     unknown_hold: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60

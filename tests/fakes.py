@@ -1,15 +1,19 @@
 """Small, honest stand-ins for the ports: they do what the real ones do, in memory, and tell what they were asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
+from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
 from gateway.core.outcome import Outcome
-from gateway.ports import Drawn
+from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, Progress
 
 
 class FakeClock:
@@ -46,16 +50,11 @@ class MemoryCache:
 
     clock: FakeClock
     record: Recorder = field(default_factory=Recorder)
-    unknown_hold: int = 60
     away: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
-    held: dict[tuple[str, str], tuple[float, GatewayError]] = field(default_factory=dict)
 
-    async def recall(self, fingerprint: str, caller: Caller) -> Entry | GatewayError | None:
+    async def recall(self, fingerprint: str) -> Entry | None:
         self.record("recall")
-        until, error = self.held.get((fingerprint, caller.key), (0.0, None))
-        if error is not None and until > self.clock.monotonic():
-            return error.copy()
         entry = None if self.away else self.entries.get(fingerprint)
         return entry if entry is not None and entry.expires > self.clock.now() else None
 
@@ -66,10 +65,109 @@ class MemoryCache:
         self.entries[fingerprint] = Entry(fingerprint, url, self.clock.now() + ttl)
         return True
 
-    async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
-        self.record(f"hold {error.kind.row.code}")
-        if self.unknown_hold > 0:
-            self.held[fingerprint, caller.key] = (self.clock.monotonic() + self.unknown_hold, error)
+
+@dataclass
+class MemoryLedger:
+    """The ledger, in a list; money as it is held and spent."""
+
+    clock: FakeClock
+    record: Recorder = field(default_factory=Recorder)
+    unknown_hold: float = 60.0
+    away: bool = False
+    budget: int | None = None
+    held: int = 0
+    spent: int = 0
+    rows: list[Generation] = field(default_factory=list)
+
+    async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
+        self._ask("reserve")
+        if (before := earlier(draft, self.rows[::-1], self.clock.now(), self.unknown_hold)) is not None:
+            raise EarlierError(before)
+        if self.budget is not None and self.held + self.spent + draft.reserved > self.budget:
+            raise GatewayError(Kind.INSUFFICIENT_QUOTA, "The budget is used up.")
+        self.held += draft.reserved
+        fields: dict[str, Any] = (
+            dict.fromkeys(Generation.__struct_fields__)
+            | {
+                name: getattr(draft, name)
+                for name in ("id", "flight", "fingerprint", "attempt", "model", "reserved", "ttl")
+            }
+            | {"key": draft.caller.key, "team": draft.caller.team, "state": State.SENT, "version": 1, "owner": "me"}
+            | {"day": day_of(self.clock.now()), "created": self.clock.now(), "upstream_key": upstream_key}
+        )
+        row = Generation(**fields)
+        self.rows.append(row)
+        return row
+
+    async def cancel(self, draft: Draft) -> None:
+        self._ask("cancel")
+
+    async def move(self, row: Generation, upstream_key: str) -> Generation | None:
+        return self._replace(row, upstream_key=upstream_key)
+
+    async def accept(self, row: Generation, request_id: str, task_id: str) -> Generation | None:
+        self._ask("accept")
+        return self._replace(row, state=State.ACCEPTED, task_id=task_id, request_id=request_id)
+
+    async def end(self, row: Generation, ending: Ending) -> bool:
+        self._ask(f"end {ending.state}")
+        if ending.actual is not None:
+            self.held -= row.reserved
+            self.spent += ending.actual
+        error = ending.error
+        ended = {"state": ending.state, "actual": ending.actual, "url": ending.url, "finished": self.clock.now()}
+        if error is not None:
+            ended |= {"error_code": error.kind.row.code, "error_message": error.message}
+        return self._replace(row, **ended) is not None
+
+    async def keep(self, row: Generation, url: str) -> None:
+        self._replace(row, url=url)
+
+    async def correct(self, row: Generation, actual: int) -> None:
+        self.record(f"correct {actual}")
+
+    async def find(self, ids: Sequence[str]) -> list[Generation]:
+        return [row for row in self.rows if row.id in ids]
+
+    async def beat(self) -> None:
+        self._ask("beat")
+
+    async def leave(self) -> None:
+        self._ask("leave")
+
+    async def orphans(self) -> list[Generation]:
+        return [row for row in self.rows if row.finished is None and row.owner != "me"]
+
+    async def adopt(self, row: Generation) -> Generation | None:
+        return self._replace(row, owner="me")
+
+    async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
+        return [row for row in self.rows if row.state is State.UNKNOWN and row.request_id]
+
+    def _ask(self, verb: str) -> None:
+        self.record(verb)
+        if self.away:
+            raise DatabaseUnavailableError
+
+    def _replace(self, row: Generation, **values: object) -> Generation | None:
+        found = next((index for index, one in enumerate(self.rows) if one.id == row.id), None)
+        if found is None:
+            return None
+        self.rows[found] = msgspec.structs.replace(self.rows[found], version=row.version + 1, **values)
+        return self.rows[found]
+
+
+@dataclass
+class FakeWakeups:
+    """Words to other workers; nobody is there."""
+
+    told: list[str] = field(default_factory=list)
+
+    def tell(self, name: str) -> None:
+        self.told.append(name)
+
+    async def wait(self, name: str, seconds: float) -> None:
+        await asyncio.sleep(0)
 
 
 @dataclass
@@ -81,7 +179,8 @@ class FakeUpstream:
     gate: asyncio.Event | None = None
     bodies: list[bytes] = field(default_factory=list)
 
-    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
+    async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
+        await progress.sending("k_1")
         self.bodies.append(body)
         number = len(self.bodies)
         self.record(f"send {model.id}")
@@ -90,6 +189,16 @@ class FakeUpstream:
         if self.failure is not None:
             raise self.failure
         return Drawn(f"https://pictures.example/{number}.png", f"302-{number}")
+
+    async def resume(self, task_id: str, upstream_key: str, model: Model) -> Drawn:
+        self.record(f"resume {task_id}")
+        if self.failure is not None:
+            raise self.failure
+        return Drawn("https://pictures.example/resumed.png", task_id=task_id)
+
+    async def bill(self, request_id: str, upstream_key: str) -> int | None:
+        self.record(f"bill {request_id}")
+        return None
 
 
 @dataclass

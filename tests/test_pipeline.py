@@ -23,7 +23,10 @@ def words(answer: Answer) -> list[str]:
     return [picture.cache.word for picture in answer.pictures]
 
 
-MISS = ["read", "recall", f"send {MODEL}", "upstream ok", "paid 40000", "keep"]
+MISS = [
+    *["read", "recall", "reserve", f"send {MODEL}", "upstream ok", "paid 40000"],
+    *["end succeeded", "keep"],
+]
 
 
 async def test_a_miss_is_sent_paid_and_kept(world: World) -> None:
@@ -57,7 +60,7 @@ async def test_one_that_joins_sends_nothing(world: World) -> None:
 
     answers = await asyncio.gather(first, second)
 
-    assert world.transcript() == [*MISS[:3], "read", "recall", *MISS[3:]]
+    assert world.transcript() == [*MISS[:4], "read", "recall", *MISS[4:]]
     assert [words(answer) for answer in answers] == [["miss"], ["joined"]]
     assert len({answer.pictures[0].url for answer in answers}) == 1
 
@@ -105,9 +108,9 @@ async def test_an_unknown_outcome_is_held_and_told_again_to_its_key(world: World
 
     assert seen == [kind] * 3
     assert world.transcript() == [
-        *["read", "recall", f"send {MODEL}", f"hold {code}", f"upstream {code}"],
-        *["read", "recall"],
-        *["read", "recall"],
+        *["read", "recall", "reserve", f"send {MODEL}", f"upstream {code}", "end unknown"],
+        *["read", "recall"],  # it joins the flight that has just ended
+        *["read", "reserve"],
     ]
 
 
@@ -122,6 +125,7 @@ async def test_after_its_time_an_unknown_outcome_may_be_paid_for_again(world: Wo
     await world.ask()
 
     assert world.transcript() == MISS
+    assert (world.ledger.held, world.ledger.spent) == (40_000, 40_000)
 
 
 async def test_another_key_is_not_told_of_an_unknown_outcome(world: World) -> None:
@@ -145,7 +149,9 @@ async def test_what_was_not_billed_is_neither_held_nor_paid(world: World, kind: 
     with pytest.raises(GatewayError):
         await world.ask()
 
-    assert world.transcript() == ["read", "recall", f"send {MODEL}", f"upstream {kind.row.code}"]
+    verbs = ["read", "recall", "reserve", f"send {MODEL}", f"upstream {kind.row.code}", "end failed"]
+    assert world.transcript() == verbs
+    assert (world.ledger.held, world.ledger.spent) == (0, 0)
 
 
 async def test_a_fault_of_ours_is_logged_and_told_as_one(world: World) -> None:
@@ -154,7 +160,8 @@ async def test_a_fault_of_ours_is_logged_and_told_as_one(world: World) -> None:
     with pytest.raises(GatewayError) as caught:
         await world.ask()
 
-    verbs = ["read", "recall", f"send {MODEL}", "upstream internal_error", "fault flight"]
+    start = ["read", "recall", "reserve", f"send {MODEL}"]
+    verbs = [*start, "upstream internal_error", "end unknown", "fault flight"]
     assert (caught.value.kind, world.transcript()) == (Kind.INTERNAL_ERROR, verbs)
 
 
@@ -164,14 +171,14 @@ async def test_a_fresh_picture_flies_alone_and_is_kept(world: World) -> None:
 
     answer = await world.ask(look_up=False)
 
-    assert world.transcript() == MISS
+    assert world.transcript() == [MISS[0], *MISS[2:]]
     assert (words(answer), answer.pictures[0].url) == (["bypass"], "https://pictures.example/2.png")
 
 
 async def test_what_must_not_be_stored_is_not(world: World) -> None:
     answer = await world.ask(look_up=False, keep=False)
 
-    assert (world.transcript(), words(answer), answer.pictures[0].stored) == (MISS[:-1], ["bypass"], False)
+    assert (world.transcript(), words(answer), answer.pictures[0].stored) == ([MISS[0], *MISS[2:-1]], ["bypass"], False)
 
 
 async def test_four_after_one_sends_three(world: World) -> None:

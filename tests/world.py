@@ -9,9 +9,19 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.keys import Keyring
 from gateway.core.order import Answer, Asked, Options
 from gateway.core.outcome import Outcome
-from gateway.flights import Flights
+from gateway.flights import Errands, Flights, Gallery, Settling
 from gateway.pipeline import Gateway
-from tests.fakes import FakeClock, FakeDownloader, FakeObserver, FakeUpstream, MemoryCache, Recorder, reading
+from tests.fakes import (
+    FakeClock,
+    FakeDownloader,
+    FakeObserver,
+    FakeUpstream,
+    FakeWakeups,
+    MemoryCache,
+    MemoryLedger,
+    Recorder,
+    reading,
+)
 
 MODEL = "dall-e-3-t2i"
 FIRST, SECOND = b"the first key", b"the second key"
@@ -32,13 +42,17 @@ class World:
         self.downloader = FakeDownloader(self.record)
         self.observer = FakeObserver(self.record)
         self.outcome = Outcome(request_id="req_1", method="POST")
+        self.ledger = MemoryLedger(self.clock, self.record)
+        gallery = Gallery(None, self.downloader, self.observer, self.clock, self.options.picture_ttl)
+        self.settling = Settling(self.ledger, Errands(self.observer), self.cache, gallery, FakeWakeups(), self.observer)
         self.gateway = Gateway(
             keyring=Keyring({"first": FIRST.decode(), "second": SECOND.decode()}),
             catalogue=self.catalogue,
             cache=self.cache,
             flights=Flights(self.observer),
             upstream=self.upstream,
-            downloader=self.downloader,
+            gallery=gallery,
+            settling=self.settling,
             observer=self.observer,
             clock=self.clock,
             options=self.options,

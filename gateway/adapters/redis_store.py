@@ -6,6 +6,7 @@ reply runs a command twice.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ TIMEOUT: Final = 0.1
 _CONNECTIONS: Final = 16
 # Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
 _IN_FLIGHT: Final = 2
+# How long one wait for a word may take; a broken connection is noticed by then.
+_LISTEN: Final = 5.0
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
 Command = tuple[str | bytes | float, ...]
@@ -99,6 +102,25 @@ class RedisStore:
         future = self._enter()
         self._commands.append((command, future))
         return await future
+
+    def post(self, *command: str | bytes | float) -> None:
+        """Run a command that nobody waits for; where Redis is away it is dropped."""
+        with contextlib.suppress(StoreUnavailableError):
+            future = self._enter()
+            future.add_done_callback(_hear)
+            self._commands.append((command, future))
+
+    async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Hear a channel until cancelled. What is said while Redis is away is lost; a cluster is not listened to."""
+        while not isinstance(self._client, RedisCluster):
+            with contextlib.suppress(Exception):
+                async with self._client.pubsub() as pubsub:
+                    await pubsub.subscribe(channel)
+                    while True:
+                        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_LISTEN)
+                        if message is not None:
+                            heard(message["data"].decode())
+            await asyncio.sleep(_PROBE_EVERY[-1])
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that lie on one server of a cluster; look-ups of one turn of the loop travel as one command.
@@ -205,3 +227,8 @@ class RedisStore:
                 continue
             self._probe = None
             return
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -16,7 +16,7 @@ from gateway.core.catalogue import Model
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.reply import read_answer
 from gateway.flights import Deadline
-from gateway.ports import Drawn
+from gateway.ports import Drawn, Progress
 
 _PATH: Final = "/302/image/generate"
 # V1 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
@@ -50,7 +50,7 @@ class Upstream302:
         self._headers: Final = itertools.cycle([_headers(key) for key in options.keys])
         self._extensions: Final = {"timeout": {"connect": options.connect_timeout}}
 
-    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
+    async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
         """Have one picture drawn.
 
         Raises:
@@ -61,6 +61,7 @@ class Upstream302:
         try:
             with Deadline(deadline):
                 async with self._slots:
+                    await progress.sending("")
                     sent = True
                     return await self._connect_and_post(body, known_model=known_model)
         except TimeoutError:
@@ -73,6 +74,14 @@ class Upstream302:
             raise GatewayError(Kind.UPSTREAM_UNREACHABLE, message) from exc
         except httpx.TransportError as exc:
             raise GatewayError(Kind.UPSTREAM_UNKNOWN, _BROKEN) from exc
+
+    async def resume(self, task_id: str, upstream_key: str, model: Model) -> Drawn:
+        """V1 has no tasks."""
+        raise NotImplementedError
+
+    async def bill(self, request_id: str, upstream_key: str) -> int | None:
+        """Not asked for yet."""
+        raise NotImplementedError
 
     async def _connect_and_post(self, body: bytes, *, known_model: bool) -> Drawn:
         try:

@@ -33,8 +33,7 @@ class Options:
     cache_scope: str = "gateway"
     answer_timeout: float = 290.0
     heartbeat: float = 15.0
-    url_ttl: int = 3600
-    media_ttl: int = 604_800
+    picture_ttl: int = 3600
     variation_prompt: str = "A variation of this picture."
     rules: Rules = Rules()
 

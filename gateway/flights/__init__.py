@@ -1,7 +1,24 @@
 """The paid call's life: it belongs to the engine, not to the client that began it."""
 
 from gateway.flights.deadline import Deadline
+from gateway.flights.errands import Errands
 from gateway.flights.flights import Flights
+from gateway.flights.gallery import Gallery
+from gateway.flights.paid import PaidCall, follow
+from gateway.flights.recovery import Recovery
+from gateway.flights.settling import Flown, Settling
 from gateway.flights.together import hear, together
 
-__all__ = ["Deadline", "Flights", "hear", "together"]
+__all__ = [
+    "Deadline",
+    "Errands",
+    "Flights",
+    "Flown",
+    "Gallery",
+    "PaidCall",
+    "Recovery",
+    "Settling",
+    "follow",
+    "hear",
+    "together",
+]

@@ -117,7 +117,7 @@ class Endpoints:
         if order.stream:
             return stream_reply(self.gateway, order)
         # Only what lies in our own store needs the name by which the caller knows us.
-        place = origin(scope, self.options) if self.gateway.media is not None else b""
+        place = origin(scope, self.options) if self.gateway.gallery.media is not None else b""
         if self.options.keepalive_after > 0:
             return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
         return images_reply(await self.gateway.generate(order), place)

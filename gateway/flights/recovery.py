@@ -1,0 +1,90 @@
+"""What was in flight when a worker died is ended by another, and unknown outcomes are settled by 302's bill.
+
+A call that was sent without a task id is never sent again: it may be paid. One with a task id is waited for by whoever
+adopts it; its row's version makes sure that it is one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.core.catalogue import Model
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.ledger import Generation
+from gateway.core.limits import LEASE
+from gateway.flights.flights import Flights
+from gateway.flights.paid import Adopted
+from gateway.flights.settling import Flown, Settling
+from gateway.ports import Clock, DatabaseUnavailableError, Ledger, Observer, Upstream
+
+_BEAT_EVERY: Final = LEASE / 3
+_BILLS_EVERY: Final = 30.0
+# 302 promises no time within which a call is on its books; after a day it is for a person to say.
+_BILLS_FOR: Final = 86_400.0
+_LOST: Final = "The gateway's worker that made this call died; the picture may have been billed."
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Beats the worker's heart, adopts orphans, asks for bills. `confirm`: those of what was drawn, too."""
+
+    ledger: Ledger
+    settling: Settling
+    flights: Flights[Flown]
+    upstream: Upstream
+    model: Callable[[str], Model]
+    observer: Observer
+    clock: Clock
+    confirm: bool = False
+
+    async def run(self) -> None:
+        """Go on until cancelled; the database may come and go."""
+        asked = self.clock.monotonic()
+        while True:
+            await self._unless_away(self._beat)
+            if self.clock.monotonic() - asked >= _BILLS_EVERY:
+                asked = self.clock.monotonic()
+                await self._unless_away(self.ask_for_bills)
+            await asyncio.sleep(_BEAT_EVERY)
+
+    async def adopt_orphans(self) -> None:
+        """End or go on with what is in flight without a living worker."""
+        for orphan in await self.ledger.orphans():
+            row = await self.ledger.adopt(orphan)
+            if row is None:
+                continue
+            if row.task_id:
+                self.flights.begin(f"adopted:{row.id}", self._resume(row))
+            else:
+                await self.settling.failed(Adopted(row), GatewayError(Kind.UPSTREAM_UNKNOWN, _LOST))
+
+    async def ask_for_bills(self) -> None:
+        """Settle what is unknown by what 302 billed, and correct what was settled as planned."""
+        for row in await self.ledger.unsettled(confirm=self.confirm, since=self.clock.now() - _BILLS_FOR):
+            cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
+            if cost is not None:
+                await self.ledger.correct(row, cost)
+
+    async def _beat(self) -> None:
+        await self.ledger.beat()
+        await self.adopt_orphans()
+
+    def _resume(self, row: Generation) -> Callable[[], Awaitable[Flown]]:
+        async def resume() -> Flown:
+            try:
+                drawn = await self.upstream.resume(row.task_id or "", row.upstream_key or "", self.model(row.model))
+            except GatewayError as error:
+                await self.settling.failed(Adopted(row), error)
+                raise
+            return await self.settling.landed(Adopted(row), drawn)
+
+        return resume
+
+    async def _unless_away(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except DatabaseUnavailableError:
+            return
+        except Exception as error:  # noqa: BLE001 - the heart must go on beating
+            self.observer.fault("recovery", error)
