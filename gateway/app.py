@@ -30,7 +30,7 @@ from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.transport import pooled
-from gateway.adapters.upstream import Upstream302, UpstreamOptions
+from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.core.catalogue import Catalogue
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
@@ -76,7 +76,9 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
     cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
-    upstream = Upstream302(transports[0], _upstream_options(settings))
+    keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
+    wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
+    upstream = Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
     media = _media(settings, clock)
     gateway = Gateway(
@@ -92,7 +94,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
         media=media,
     )
 
-    parts = _Parts(gateway, media, [*transports, store], observation, lines)
+    parts = _Parts(gateway, keys, media, [*transports, store], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
@@ -107,6 +109,7 @@ class _Parts:
     """What begins and ends with the application."""
 
     gateway: Gateway
+    keys: KeyPool
     media: "ObjectMedia | None"
     connections: Sequence[_Closing]
     observation: Observation
@@ -117,12 +120,14 @@ class _Parts:
         _log_through(self.lines)
         _settle_memory()
         sweeping = self._sweep()
+        sharing = asyncio.get_running_loop().create_task(self.keys.share_forever())
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
         try:
             yield
         finally:
             # What is paid for is waited for, and kept.
             await self.gateway.flights.drain()
+            sharing.cancel()
             if sweeping is not None:
                 sweeping.cancel()
             if self.media is not None:
@@ -186,10 +191,8 @@ def _web_options(settings: Settings) -> WebOptions:
 
 def _upstream_options(settings: Settings) -> UpstreamOptions:
     return UpstreamOptions(
-        url=settings.upstream_url,
-        keys=settings.upstream_keys,
+        mode=settings.upstream_mode,
         timeout=settings.upstream_timeout,
-        connect_timeout=settings.upstream_connect_timeout,
         concurrency=settings.upstream_concurrency,
     )
 

@@ -36,7 +36,17 @@ from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights, hear, together
-from gateway.ports import Cache, Clock, Downloader, Drawn, MediaStore, MediaUnavailableError, Observer, Upstream
+from gateway.ports import (
+    Cache,
+    Clock,
+    Downloader,
+    Drawn,
+    MediaStore,
+    MediaUnavailableError,
+    NoProgress,
+    Observer,
+    Upstream,
+)
 
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
@@ -173,11 +183,12 @@ class Gateway:
         started = self.clock.monotonic()
         code, request_id = Kind.INTERNAL_ERROR.row.code, ""
         try:
-            drawn = await self.upstream.send(payload.body, order.plan.model, known_model=order.plan.known)
+            plan = order.plan
+            drawn = await self.upstream.send(payload.body, plan.model, known_model=plan.known, progress=NoProgress())
             code, request_id = "ok", drawn.request_id
         except GatewayError as error:
             code, request_id = error.kind.row.code, error.upstream_request_id
-            if error.kind.row.outcome_unknown:
+            if error.outcome_unknown:
                 await self.cache.hold(payload.fingerprint, order.caller, error)
             raise
         finally:

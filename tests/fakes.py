@@ -9,7 +9,7 @@ from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError
 from gateway.core.keys import Caller
 from gateway.core.outcome import Outcome
-from gateway.ports import Drawn
+from gateway.ports import Drawn, Progress
 
 
 class FakeClock:
@@ -80,8 +80,10 @@ class FakeUpstream:
     failure: GatewayError | Exception | None = None
     gate: asyncio.Event | None = None
     bodies: list[bytes] = field(default_factory=list)
+    bills: dict[str, int] = field(default_factory=dict)
 
-    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
+    async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
+        await progress.sending("k_fake")
         self.bodies.append(body)
         number = len(self.bodies)
         self.record(f"send {model.id}")
@@ -89,7 +91,18 @@ class FakeUpstream:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return Drawn(f"https://pictures.example/{number}.png", f"302-{number}")
+        await progress.accepted("k_fake", f"302-{number}", "")
+        return Drawn(f"https://pictures.example/{number}.png", f"302-{number}", "k_fake")
+
+    async def resume(self, task_id: str, upstream_key_id: str, model: Model) -> Drawn:
+        self.record(f"resume {task_id}")
+        if self.failure is not None:
+            raise self.failure
+        return Drawn(f"https://pictures.example/{task_id}.png", f"302-{task_id}", upstream_key_id, task_id)
+
+    async def bill(self, request_id: str, upstream_key_id: str) -> int | None:
+        self.record(f"bill {request_id}")
+        return self.bills.get(request_id)
 
 
 @dataclass
