@@ -34,7 +34,7 @@ from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.tables import METADATA
 from gateway.adapters.transport import pooled
-from gateway.adapters.upstream import Upstream302, UpstreamOptions
+from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
 from gateway.core.catalogue import Catalogue, Model, forwarded
 from gateway.core.catalogue import load as load_catalogue
@@ -88,7 +88,9 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     )
     ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold)
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
-    upstream = Upstream302(transports[0], _upstream_options(settings))
+    keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
+    wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
+    upstream = Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
     media = _media(settings, clock)
     downloader = GuardedDownloader(transports[2], transports[1], hosts, clock)
@@ -112,7 +114,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     )
     recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
 
-    background = [recovery.run, lambda: store.listen(CHANNEL, wakeups.heard)]
+    background = [recovery.run, keys.share_forever, lambda: store.listen(CHANNEL, wakeups.heard)]
     parts = _Parts(gateway, media, database, ledger, background, [*transports, store], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
@@ -224,10 +226,8 @@ def _web_options(settings: Settings) -> WebOptions:
 
 def _upstream_options(settings: Settings) -> UpstreamOptions:
     return UpstreamOptions(
-        url=settings.upstream_url,
-        keys=settings.upstream_keys,
+        mode=settings.upstream_mode,
         timeout=settings.upstream_timeout,
-        connect_timeout=settings.upstream_connect_timeout,
         concurrency=settings.upstream_concurrency,
     )
 

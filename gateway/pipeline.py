@@ -178,9 +178,8 @@ class Gateway:
         started = self.clock.monotonic()
         code, request_id = Kind.INTERNAL_ERROR.row.code, ""
         try:
-            drawn = await self.upstream.send(
-                payload.body, order.plan.model, known_model=order.plan.known, progress=call
-            )
+            plan = order.plan
+            drawn = await self.upstream.send(payload.body, plan.model, known_model=plan.known, progress=call)
             code, request_id = "ok", drawn.request_id
         except GatewayError as error:
             code, request_id = error.kind.row.code, error.upstream_request_id

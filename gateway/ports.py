@@ -29,13 +29,30 @@ class EarlierError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture that 302 made: its URL, 302's ids where it told them, and the real cost in micro-USD where known."""
+    """A picture that 302 made: its URL, and what 302 told of the call that made it.
+
+    `request_id` is what `Upstream.bill` looks up, `upstream_key` the public id of the key that paid, `task_id` empty
+    where there was no task, `micro_usd` the cost where the answer itself told it.
+    """
 
     url: str
     request_id: str = ""
     upstream_key: str = ""
     task_id: str = ""
     micro_usd: int | None = None
+
+
+class Progress(Protocol):
+    """Who is told how far a paid call has come, so that it can be written down before the world goes on."""
+
+    async def sending(self, upstream_key_id: str) -> None:
+        """A key was chosen, and no byte of the POST has left; it does not leave where this raises.
+
+        Told again before the POST of every further key, which means that the one before was refused unbilled.
+        """
+
+    async def accepted(self, upstream_key_id: str, request_id: str, task_id: str) -> None:
+        """302 named the call; told again when it names its task too. What this raises does not end the paid call."""
 
 
 class Clock(Protocol):
@@ -111,30 +128,23 @@ class MediaStore(Protocol):
         """The bytes [start, end). Raises `MediaUnavailableError`."""
 
 
-class Progress(Protocol):
-    """Who must know how far a paid call is."""
-
-    async def sending(self, upstream_key: str) -> None:
-        """Awaited before the first byte of a POST can leave; where it raises, nothing is sent."""
-
-    async def accepted(self, upstream_key: str, request_id: str, task_id: str) -> None:
-        """Awaited as soon as one of 302's ids is known."""
-
-
 class Upstream(Protocol):
-    """302.AI."""
+    """302.AI. An error of `send` and `resume` whose `outcome_unknown` is False means: surely not billed."""
 
     async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
-        """Have one picture drawn; raises `GatewayError`, and whatever `progress` raises.
+        """Have one picture drawn; raises `GatewayError`.
 
-        It is sent a second time only where the first was surely not billed.
+        It is sent again, on another key or the same, only where 302 refused it or nothing had left.
         """
 
-    async def resume(self, task_id: str, upstream_key: str, model: Model) -> Drawn:
-        """Wait for a task that was submitted before; raises `GatewayError`."""
+    async def resume(self, task_id: str, upstream_key_id: str, model: Model) -> Drawn:
+        """Wait on for a task that was accepted before; raises `GatewayError`."""
 
-    async def bill(self, request_id: str, upstream_key: str) -> int | None:
-        """What a call really cost, in micro-USD; None where 302 does not know it, or not yet."""
+    async def bill(self, request_id: str, upstream_key_id: str) -> int | None:
+        """What a call really cost, in micro-USD; None where 302 does not know it (yet).
+
+        Raises `GatewayError` where 302 cannot be asked.
+        """
 
 
 class Ledger(Protocol):

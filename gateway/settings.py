@@ -47,11 +47,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     keys: str = ""
     upstream_url: str = "https://api.302.ai"
-    upstream_mode: Literal["sync"] = "sync"
+    upstream_mode: Literal["sync", "task"] = "sync"
     upstream_keys: tuple[str, ...] = ()
     upstream_timeout: Seconds = 280.0
     upstream_connect_timeout: Seconds = 10.0
     upstream_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    cost_source: Literal["plan", "record"] = "plan"
     image_hosts: tuple[str, ...] = ()
     redis_url: str = ""
     cache_redis_url: str = ""

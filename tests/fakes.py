@@ -178,9 +178,10 @@ class FakeUpstream:
     failure: GatewayError | Exception | None = None
     gate: asyncio.Event | None = None
     bodies: list[bytes] = field(default_factory=list)
+    bills: dict[str, int] = field(default_factory=dict)
 
     async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
-        await progress.sending("k_1")
+        await progress.sending("k_fake")
         self.bodies.append(body)
         number = len(self.bodies)
         self.record(f"send {model.id}")
@@ -188,17 +189,18 @@ class FakeUpstream:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return Drawn(f"https://pictures.example/{number}.png", f"302-{number}")
+        await progress.accepted("k_fake", f"302-{number}", "")
+        return Drawn(f"https://pictures.example/{number}.png", f"302-{number}", "k_fake")
 
-    async def resume(self, task_id: str, upstream_key: str, model: Model) -> Drawn:
+    async def resume(self, task_id: str, upstream_key_id: str, model: Model) -> Drawn:
         self.record(f"resume {task_id}")
         if self.failure is not None:
             raise self.failure
-        return Drawn("https://pictures.example/resumed.png", task_id=task_id)
+        return Drawn(f"https://pictures.example/{task_id}.png", f"302-{task_id}", upstream_key_id, task_id)
 
-    async def bill(self, request_id: str, upstream_key: str) -> int | None:
+    async def bill(self, request_id: str, upstream_key_id: str) -> int | None:
         self.record(f"bill {request_id}")
-        return None
+        return self.bills.get(request_id)
 
 
 @dataclass

@@ -7,7 +7,7 @@ business.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 INVALID_REQUEST: Final = "invalid_request_error"
 SERVER: Final = "server_error"
@@ -78,6 +78,14 @@ class Kind(Enum):
 KIND_OF_CODE: Final = {kind.row.code: kind for kind in Kind}
 
 
+class Said(NamedTuple):
+    """What 302 itself said of a failure: HTTP status, `err_code`, and how many seconds to wait, where it said so."""
+
+    status: int
+    code: int | None = None
+    retry_after: float | None = None
+
+
 class GatewayError(Exception):
     """What went wrong, in words for the caller: what was bad and what would be right.
 
@@ -92,10 +100,23 @@ class GatewayError(Exception):
         self.retry_after = kind.row.retry_after if retry_after is None else retry_after
         self.upstream_request_id = ""
         """302's id of the call that failed, for the log; never told to callers."""
+        self.upstream_key = ""
+        """The public id of the 302 key that was asked last, for the log; never told to callers."""
+        self.said: Said | None = None
+        """302's own words in numbers, where 302 answered at all."""
+        self.billed: bool | None = None
+        """False where 302 itself says that the call failed: surely not billed, whatever the kind says. Else None."""
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether the call may have been billed although no picture came; otherwise it surely was not."""
+        return self.kind.row.outcome_unknown and self.billed is None
 
     def copy(self) -> "GatewayError":
         """An equal error without a traceback: one failure is told to several waiters, each raises its own."""
-        return GatewayError(self.kind, self.message, param=self.param, retry_after=self.retry_after)
+        twin = GatewayError(self.kind, self.message, param=self.param, retry_after=self.retry_after)
+        twin.billed = self.billed
+        return twin
 
 
 def invalid_value(param: str, message: str) -> GatewayError:

@@ -25,7 +25,7 @@ class PaidCall:
         self.row: Generation | None = None
         """The ledger's row; None while nothing is held or sent."""
 
-    async def sending(self, upstream_key: str) -> None:
+    async def sending(self, upstream_key_id: str) -> None:
         """Commit that the call is being sent on this key; returns before the first byte may leave.
 
         Raises:
@@ -34,8 +34,8 @@ class PaidCall:
         """
         try:
             if self.row is None:
-                self.row = await self._ledger.reserve(self._draft, upstream_key)
-            elif (moved := await self._ledger.move(self.row, upstream_key)) is not None:
+                self.row = await self._ledger.reserve(self._draft, upstream_key_id)
+            elif (moved := await self._ledger.move(self.row, upstream_key_id)) is not None:
                 self.row = moved
             else:
                 raise GatewayError(Kind.UPSTREAM_UNKNOWN, "Another worker took this call over; its outcome is unknown.")
@@ -45,7 +45,7 @@ class PaidCall:
             message = "The gateway's database is away, so that nothing new is paid for; nothing was sent."
             raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
 
-    async def accepted(self, _upstream_key: str, request_id: str, task_id: str) -> None:
+    async def accepted(self, _upstream_key_id: str, request_id: str, task_id: str) -> None:
         """Note 302's ids as soon as they are known: with a task id anybody can go on with the call."""
         row = self.row
         if row is None:

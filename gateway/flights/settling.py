@@ -62,7 +62,7 @@ class Settling:
         row = call.end()
         if row is None:
             return
-        if error.kind.row.outcome_unknown:
+        if error.outcome_unknown:
             ending = Ending(State.UNKNOWN, None, error=error, request_id=error.upstream_request_id)
         else:
             ending = Ending(State.FAILED, 0, error=error, request_id=error.upstream_request_id)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.entry import Entry, encode, read_entry
-from gateway.core.reply import read_answer
+from gateway.core.reply import Reply, read_answer
 
 PRINT, URL, NOW = "f" * 64, "https://file.302.ai/gpt/imgs/cat.png", 1_000.0
 ENTRY = Entry(PRINT, URL, NOW + 1)
@@ -31,7 +31,7 @@ def changed(stored: Entry, **fields: object) -> bytes:
 def test_whatever_address_302_may_give_is_read_as_it_was_stored(url: str) -> None:
     entry = Entry(PRINT, url, NOW + 1)
 
-    assert read_answer(200, orjson.dumps({"image_url": url})) == url
+    assert read_answer(Reply(200, orjson.dumps({"image_url": url}))) == url
     assert read_entry(encode(entry), PRINT, NOW) == entry
 
 
