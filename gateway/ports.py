@@ -1,5 +1,6 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,6 +8,7 @@ from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError
 from gateway.core.keys import Caller
+from gateway.core.limits import Admission
 from gateway.core.outcome import Outcome
 
 
@@ -40,6 +42,28 @@ class Store(Protocol):
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that belong to one picture; as `execute`."""
+
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        """Run a Lua script on keys of one server, which need not know it yet; as `execute`."""
+
+
+class Limiter(Protocol):
+    """What keys and teams may use by the minute and at once. Without Redis each worker limits by itself."""
+
+    async def admit(
+        self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[tuple[str, str]] | None
+    ) -> Admission:
+        """Let a request in, or raise `GatewayError`; all limits are taken from, or none.
+
+        `lookups` are the keys of each picture and of its unknown outcome: they are read on the way, and only pictures
+        of which neither is there count as images and ask for a place at once. Without them `wanted` images count.
+        """
+
+    async def release(self, caller: Caller, request_id: str) -> None:
+        """Give the place at once back, where there is one; never raises."""
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        """Let as many images count no longer, for they were not drawn; never raises."""
 
 
 class Cache(Protocol):
@@ -113,6 +137,9 @@ class Observer(Protocol):
 
     def flights(self, change: int) -> None:
         """A flight began (+1) or landed (-1)."""
+
+    def limited(self, team: str, limit: str) -> None:
+        """A limit refused a request; `limit` is `key_requests`, `team_images` and so on."""
 
     def dependency_error(self, dependency: str) -> None:
         """Something we lean on failed us."""

@@ -1,14 +1,16 @@
 """Small, honest stand-ins for the ports: they do what the real ones do, in memory, and tell what they were asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError
 from gateway.core.keys import Caller
+from gateway.core.limits import Admission, limits_of, refused
 from gateway.core.outcome import Outcome
+from gateway.core.windows import Windows
 from gateway.ports import Drawn
 
 
@@ -73,6 +75,38 @@ class MemoryCache:
 
 
 @dataclass
+class MemoryLimiter:
+    """The limiter, on one worker's own windows; `kept` are the values that look-ups find."""
+
+    clock: FakeClock
+    record: Recorder = field(default_factory=Recorder)
+    windows: Windows = field(default_factory=Windows)
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    async def admit(
+        self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[tuple[str, str]] | None
+    ) -> Admission:
+        self.record("admit")
+        found = None if lookups is None else [self.kept.get(key) for pair in lookups for key in pair]
+        if found is not None:
+            wanted = sum(pair == (None, None) for pair in zip(found[::2], found[1::2], strict=True))
+        limits = [(f"{getattr(caller, limit.owner)} {limit.name}", limit) for limit in limits_of(caller)]
+        verdict = self.windows.admit(limits, wanted, request_id, self.clock.monotonic())
+        if verdict.refusal is not None:
+            raise refused(verdict.refusal, verdict.standings)
+        return Admission(request_id, verdict.standings, found, verdict.leased)
+
+    async def release(self, caller: Caller, request_id: str) -> None:
+        self.record("release")
+        self.windows.release(request_id)
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        self.record(f"give back {images}")
+        names = [f"{getattr(caller, limit.owner)} {limit.name}" for limit in limits_of(caller)]
+        self.windows.give_back(names, request_id, images)
+
+
+@dataclass
 class FakeUpstream:
     """302.AI: draws `https://pictures.example/1.png` and so on, or fails as it is told; waits where it is told."""
 
@@ -126,6 +160,9 @@ class FakeObserver:
 
     def flights(self, change: int) -> None:
         self.in_flight += change
+
+    def limited(self, team: str, limit: str) -> None:
+        self.record(f"limited {team} {limit}")
 
     def dependency_error(self, dependency: str) -> None:
         self.record(f"{dependency} failed")

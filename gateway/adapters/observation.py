@@ -15,6 +15,7 @@ class _Metrics(Protocol):
     def upstream(self, model: str, code: str, seconds: float) -> None: ...
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None: ...
     def flights(self, change: int) -> None: ...
+    def limited(self, team: str, limit: str) -> None: ...
     def dependency_error(self, dependency: str) -> None: ...
 
 
@@ -46,6 +47,10 @@ class Observation:
     def flights(self, change: int) -> None:
         """A flight began or landed."""
         _try(self._metrics.flights, change)
+
+    def limited(self, team: str, limit: str) -> None:
+        """A limit refused a request."""
+        _try(self._metrics.limited, team, limit)
 
     def dependency_error(self, dependency: str) -> None:
         """Something we lean on failed us."""

@@ -6,7 +6,8 @@ reply runs a command twice.
 """
 
 import asyncio
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -80,6 +82,7 @@ class RedisStore:
         self._one_server: Final = not isinstance(client, RedisCluster)
         self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
         self._lookups: list[tuple[tuple[str, ...], asyncio.Future[Any]]] = []
+        self._digests: Final[dict[str, str]] = {}
         self._running = 0
         self._scheduled = False
         self._probe: asyncio.Task[None] | None = None
@@ -110,6 +113,21 @@ class RedisStore:
         self._lookups.append((keys, future))
         found: list[bytes | None] = await future
         return found
+
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        """Run a Lua script on keys of one server; only one that does not know it yet is sent the source.
+
+        Raises:
+            StoreUnavailableError: as `execute`.
+        """
+        digest = self._digests.get(source)
+        if digest is None:
+            digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        try:
+            return await self.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
+            return await self.execute("EVAL", source, len(keys), *keys, *arguments)
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -178,7 +196,9 @@ class RedisStore:
         for (_, future), answer in zip(commands, answers, strict=True):
             if future.done():
                 continue
-            if isinstance(answer, Exception):
+            if isinstance(answer, NoScriptError):
+                future.set_exception(answer)
+            elif isinstance(answer, Exception):
                 self._on_error()
                 future.set_exception(StoreUnavailableError())
             else:

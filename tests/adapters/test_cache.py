@@ -1,5 +1,6 @@
 """The cache trusts nothing it reads back: whatever is not its own sound entry is a miss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -31,6 +32,9 @@ class Away:
         raise StoreUnavailableError
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
+        raise StoreUnavailableError
+
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
         raise StoreUnavailableError
 
 

@@ -32,6 +32,9 @@ class Broken:
     def flights(self, change: int) -> None:
         raise RuntimeError("broken")
 
+    def limited(self, team: str, limit: str) -> None:
+        raise RuntimeError("broken")
+
     def dependency_error(self, dependency: str) -> None:
         raise RuntimeError("broken")
 
@@ -44,6 +47,7 @@ TOLD: dict[str, Callable[[Observation], None]] = {
     "upstream": lambda observation: observation.upstream("m", "ok", 1.0),
     "paid": lambda observation: observation.paid(CALLER, "m", 1),
     "flights": lambda observation: observation.flights(1),
+    "limited": lambda observation: observation.limited("team", "key_requests"),
     "dependency": lambda observation: observation.dependency_error("cache"),
     "fault": lambda observation: observation.fault("flight", ValueError()),
 }
@@ -67,6 +71,7 @@ def test_all_that_is_told_is_counted() -> None:
     metrics.paid(CALLER, "m", 40_000)
     metrics.flights(2)
     metrics.flights(-1)
+    metrics.limited("team", "key_requests")
     metrics.dependency_error("cache")
 
     def value(name: str, **labels: str) -> float | None:
@@ -78,6 +83,7 @@ def test_all_that_is_told_is_counted() -> None:
     assert value("upstream_seconds_bucket", model="m", le="0.5") == 1
     assert value("cost_usd_total", model="m", team="team") == 0.04
     assert value("flights_in_progress") == 1
+    assert value("limited_total", team="team", limit="key_requests") == 1
     assert value("dependency_errors_total", dependency="cache") == 1
     assert b"gateway_cost_usd_total" in metrics.scrape()
 
