@@ -24,6 +24,8 @@ TIMEOUT: Final = 0.1
 _CONNECTIONS: Final = 16
 # Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
 _IN_FLIGHT: Final = 2
+# As many scripts of 50 µs as one batch can answer well within its deadline.
+_MOST_IN_BATCH: Final = 500
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
 Command = tuple[str | bytes | float, ...]
@@ -152,7 +154,8 @@ class RedisStore:
         # A waiter that was cancelled needs no answer; what was sent for one is answered in its order all the same.
         lookups = [entry for entry in self._lookups if not entry[1].done()]
         commands = [entry for entry in self._commands if not entry[1].done()]
-        self._lookups, self._commands = [], []
+        self._lookups, self._commands = [], commands[_MOST_IN_BATCH:]
+        del commands[_MOST_IN_BATCH:]
         if not self._one_server:
             commands += [(("MGET", *keys), future) for keys, future in lookups]
             lookups = []
@@ -162,6 +165,8 @@ class RedisStore:
                 task = asyncio.get_running_loop().create_task(work)
                 self._tasks.add(task)
                 task.add_done_callback(self._ran)
+        if self._commands:
+            self._schedule(asyncio.get_running_loop())
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
