@@ -29,6 +29,12 @@ PAIR = ("gw:{1}:image", "gw:{1}:unknown")
 OTHER_PAIR = ("gw:{2}:image", "gw:{2}:unknown")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no server that is away."""
+    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 10.0)
+
+
 @pytest.fixture
 def record() -> Recorder:
     return Recorder()
@@ -354,17 +360,19 @@ async def own() -> AsyncIterator[tuple[EmbeddedValkey, int]]:
 
 
 async def test_a_frozen_server_leaves_each_worker_its_share_until_it_is_back(
-    own: tuple[EmbeddedValkey, int], make: Make, errors: Errors
+    own: tuple[EmbeddedValkey, int], make: Make, errors: Errors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     valkey, pid = own
     limiter, asks = make(valkey.url, workers=4), caller(Terms(rpm=20, ipm=40), Terms(concurrency=16))
     await limiter.admit(asks, "req_0", 1, [PAIR])
     await limiter.release(asks, "req_0")
 
+    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 0.1)
     os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
     answers = [await ask(limiter, asks, f"away_{number}", 1, [PAIR]) for number in range(30)]
     took = time.monotonic() - started
+    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 10.0)
     os.kill(pid, signal.SIGCONT)
     await until(lambda: limiter._store.healthy)  # type: ignore[attr-defined]
     back = await ask(limiter, asks, "req_1", 1, [PAIR])
