@@ -28,6 +28,7 @@ from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
 from gateway.adapters.ledger import SqlLedger
+from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
@@ -45,7 +46,7 @@ from gateway.core.translate import Rules
 from gateway.flights import Errands, Flights, Gallery, Recovery, Settling
 from gateway.pipeline import Gateway
 from gateway.ports import Clock, DatabaseUnavailableError
-from gateway.settings import Settings, SettingsError, read_sources
+from gateway.settings import WORKERS, Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints
 from gateway.web.media import MediaEndpoint
@@ -75,14 +76,18 @@ def create() -> ASGIApp:
         if os.getppid() != supervisor.pid:
             raise SystemExit(1)
     metrics = Metrics(CollectorRegistry(), Path(workers_dir) if workers_dir else None)
-    return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()))
+    workers = int(environ.get(WORKERS, "1"))
+    return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()), workers)
 
 
-def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
-    """Wire everything; connections are opened when they are first used."""
+def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1) -> ASGIApp:
+    """Wire everything for one of `workers` processes; connections are opened when they are first used."""
     clock = SystemClock()
     observation = Observation(metrics, lines)
-    store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
+    pictures = RedisStore(connect(settings.picture_redis_url), lambda: observation.dependency_error("cache"))
+    store = pictures
+    if settings.picture_redis_url != settings.redis_url:
+        store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
     database = Database(
         settings.database_url or _embedded_database(settings), lambda: observation.dependency_error("database")
     )
@@ -96,13 +101,16 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     downloader = GuardedDownloader(transports[2], transports[1], hosts, clock)
     url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
     gallery = Gallery(media, downloader, observation, clock, url_ttl)
-    cache = RedisCache(store, clock)
+    cache = RedisCache(pictures, clock)
     wakeups = RedisWakeups(store)
+    apart = pictures if pictures is not store or not store.one_server else None
+    limiter = RedisLimiter(store, observation, clock, LimiterOptions(workers), apart)
     errands = Errands(observation)
     settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
+        limiter=limiter,
         cache=cache,
         flights=Flights(observation),
         upstream=upstream,
@@ -114,8 +122,8 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     )
     recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
 
-    background = [recovery.run, keys.share_forever, lambda: store.listen(CHANNEL, wakeups.heard)]
-    parts = _Parts(gateway, media, database, ledger, background, [*transports, store], observation, lines)
+    background = [recovery.run, keys.share_forever, limiter.renew_forever, lambda: store.listen(CHANNEL, wakeups.heard)]
+    parts = _Parts(gateway, media, database, ledger, background, [*transports, store, pictures], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))

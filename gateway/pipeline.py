@@ -26,6 +26,7 @@ from gateway.core.order import (
     Options,
     Order,
     Picture,
+    Place,
     Understood,
     policy_of,
     scope_of,
@@ -34,7 +35,7 @@ from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights, Flown, Gallery, PaidCall, Settling, follow, hear, together
-from gateway.ports import Cache, Clock, Drawn, EarlierError, Observer, Upstream
+from gateway.ports import Cache, Clock, Drawn, EarlierError, Limiter, Observer, Upstream
 
 _FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
@@ -50,6 +51,7 @@ class Gateway:
 
     keyring: Keyring
     catalogue: Catalogue
+    limiter: Limiter
     cache: Cache
     flights: Flights[Flown]
     upstream: Upstream
@@ -75,13 +77,16 @@ class Gateway:
         return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
 
     async def generate(self, order: Order) -> Answer:
-        """Have all pictures drawn, together.
+        """Have all pictures drawn, together, for an order that was admitted.
 
         Raises:
             GatewayError: of the first picture that failed.
         """
-        pictures = await together([self._picture(order, payload) for payload in order.plan.payloads])
-        self._count(order, pictures)
+        try:
+            pictures = await together([self._picture(order, slot) for slot in range(len(order.plan.payloads))])
+        finally:
+            await self._leave(order)
+        await self._count(order, pictures)
         return await self.respond(order, pictures)
 
     async def each(self, order: Order) -> AsyncIterator[Picture | None]:
@@ -91,7 +96,7 @@ class Gateway:
             GatewayError: of the first picture that failed.
         """
         loop = asyncio.get_running_loop()
-        waiting = {loop.create_task(self._with_bytes(order, payload)) for payload in order.plan.payloads}
+        waiting = {loop.create_task(self._with_bytes(order, slot)) for slot in range(len(order.plan.payloads))}
         for task in waiting:
             task.add_done_callback(hear)
         pictures: list[Picture] = []
@@ -106,8 +111,9 @@ class Gateway:
                 if not done:
                     yield None
         finally:
+            await self._leave(order)
             if pictures:
-                self._count(order, pictures)
+                await self._count(order, pictures)
             # Only these waiters end: the flights they wait for go on.
             for task in waiting:
                 task.cancel()
@@ -132,11 +138,19 @@ class Gateway:
         """ImageRequest × Model → Plan."""
         return translate(request, self.catalogue, policy, scope, self.options.rules)
 
-    async def recall(self, order: Order, payload: Payload) -> Picture | None:
-        """Look for a kept picture."""
-        if not order.asked.look_up:
+    async def admit(self, order: Order) -> Order:
+        """Rate windows and places, in one step, which looks for kept pictures on its way."""
+        fingerprints = [payload.fingerprint for payload in order.plan.payloads]
+        names = [self.cache.name(fingerprint) for fingerprint in fingerprints] if order.asked.look_up else None
+        admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(fingerprints), names)
+        place = Place() if admission.leased else None
+        return msgspec.structs.replace(order, standings=admission.standings, found=admission.found, place=place)
+
+    async def recall(self, order: Order, slot: int) -> Picture | None:
+        """Look for a kept picture in what was found."""
+        if order.found is None:
             return None
-        found = await self.cache.recall(payload.fingerprint)
+        found = self.cache.read(order.plan.payloads[slot].fingerprint, order.found[slot])
         if found is None or not await self.gallery.has(found.url):
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
@@ -205,15 +219,24 @@ class Gateway:
         """Pictures → Answer, with bytes where they were asked for."""
         if order.format != "url":
             pictures = await together([self.materialize(order, picture) for picture in pictures])
-        return Answer(int(self.clock.now()), pictures, order.format, order.usage, order.plan.adjustments)
+        plan, created = order.plan, int(self.clock.now())
+        return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings)
 
-    async def _picture(self, order: Order, payload: Payload) -> Picture:
-        return await self.recall(order, payload) or await self.join(order, payload)
+    async def _picture(self, order: Order, slot: int) -> Picture:
+        return await self.recall(order, slot) or await self.join(order, order.plan.payloads[slot])
 
-    async def _with_bytes(self, order: Order, payload: Payload) -> Picture:
-        return await self.materialize(order, await self._picture(order, payload))
+    async def _with_bytes(self, order: Order, slot: int) -> Picture:
+        return await self.materialize(order, await self._picture(order, slot))
 
     async def _fly(self, order: Order, payload: Payload) -> Flown:
+        if order.place is not None:
+            order.place.share()
+        try:
+            return await self._pay(order, payload)
+        finally:
+            await self._leave(order)
+
+    async def _pay(self, order: Order, payload: Payload) -> Flown:
         call = self.reserve(order, payload)
         try:
             result: Drawn | GatewayError = await self.send(order, payload, call)
@@ -233,11 +256,18 @@ class Gateway:
         found = await self.cache.recall(payload.fingerprint)
         return found is not None and await self.gallery.has(found.url)
 
-    def _count(self, order: Order, pictures: list[Picture]) -> None:
+    async def _leave(self, order: Order) -> None:
+        if order.place is not None and order.place.leave():
+            await self.limiter.release(order.caller, order.outcome.request_id)
+
+    async def _count(self, order: Order, pictures: list[Picture]) -> None:
         outcome = order.outcome
         states = [picture.cache for picture in pictures]
         outcome.states = tuple([WORDS[state] for state in states])
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
+        if joined := states.count(CacheState.JOINED):
+            # Whoever drew them counts them.
+            await self.limiter.give_back(order.caller, outcome.request_id, joined)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
         policy = policy_of(asked.coercion, self.options.policy)

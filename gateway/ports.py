@@ -8,6 +8,7 @@ from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation
+from gateway.core.limits import Admission
 from gateway.core.outcome import Outcome
 
 
@@ -77,9 +78,35 @@ class Store(Protocol):
     def post(self, *command: str | bytes | float) -> None:
         """Run a command that nobody waits for."""
 
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        """Run a Lua script on keys of one server, which need not know it yet; as `execute`."""
+
+
+class Limiter(Protocol):
+    """What keys and teams may use by the minute and at once. Without Redis each worker limits by itself."""
+
+    async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[str] | None) -> Admission:
+        """Let a request in, or raise `GatewayError`; all limits are taken from, or none.
+
+        `lookups` are the names of pictures in the cache: they are read on the way, and only those that are not there
+        count as images and ask for a place at once. Without them `wanted` images count.
+        """
+
+    async def release(self, caller: Caller, request_id: str) -> None:
+        """Give the place at once back, where there is one; never raises."""
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        """Let as many images count no longer, for they were not drawn; never raises."""
+
 
 class Cache(Protocol):
     """Pictures by fingerprint. None of its methods raises: what goes wrong is a miss."""
+
+    def name(self, fingerprint: str) -> str:
+        """Under which name a picture is kept."""
+
+    def read(self, fingerprint: str, value: bytes | None) -> Entry | None:
+        """The kept picture out of what was found under its name."""
 
     async def recall(self, fingerprint: str) -> Entry | None:
         """The kept picture; one round trip."""
@@ -211,6 +238,9 @@ class Observer(Protocol):
 
     def flights(self, change: int) -> None:
         """A flight began (+1) or landed (-1)."""
+
+    def limited(self, team: str, limit: str) -> None:
+        """A limit refused a request; `limit` is `key_requests`, `team_images` and so on."""
 
     def dependency_error(self, dependency: str) -> None:
         """Something we lean on failed us."""

@@ -18,6 +18,8 @@ import msgspec
 from gateway.core.keys import parse_static
 
 PREFIX: Final = "GATEWAY_"
+# How many workers there are, for each of them to know: uvicorn's own name for it, set by the command that starts them.
+WORKERS: Final = "WEB_CONCURRENCY"
 _PACKAGE: Final = Path(__file__).parent
 
 # Other names under which a variable is understood: those of 302's own tools.
@@ -85,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
-    def soft_redis_url(self) -> str:
+    def picture_redis_url(self) -> str:
         """The Redis that keeps the pictures: a second one, where it is given."""
         return self.cache_redis_url or self.redis_url
 

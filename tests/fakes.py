@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from gateway.core.catalogue import Model
-from gateway.core.entry import Entry
+from gateway.core.entry import Entry, encode, read_entry
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
+from gateway.core.limits import Admission, limits_of, refused
 from gateway.core.outcome import Outcome
+from gateway.core.windows import Windows
 from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, Progress
 
 
@@ -52,6 +54,13 @@ class MemoryCache:
     record: Recorder = field(default_factory=Recorder)
     away: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    def name(self, fingerprint: str) -> str:
+        return fingerprint
+
+    def read(self, fingerprint: str, value: bytes | None) -> Entry | None:
+        return None if value is None else read_entry(value, fingerprint, self.clock.now())
 
     async def recall(self, fingerprint: str) -> Entry | None:
         self.record("recall")
@@ -62,7 +71,8 @@ class MemoryCache:
         self.record("keep")
         if self.away or ttl <= 0:
             return False
-        self.entries[fingerprint] = Entry(fingerprint, url, self.clock.now() + ttl)
+        entry = Entry(fingerprint, url, self.clock.now() + ttl)
+        self.entries[fingerprint], self.kept[fingerprint] = entry, encode(entry)
         return True
 
 
@@ -171,6 +181,36 @@ class FakeWakeups:
 
 
 @dataclass
+class MemoryLimiter:
+    """The limiter, on one worker's own windows; `kept` are the values that look-ups find."""
+
+    clock: FakeClock
+    record: Recorder = field(default_factory=Recorder)
+    windows: Windows = field(default_factory=Windows)
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[str] | None) -> Admission:
+        self.record("admit")
+        found = None if lookups is None else [self.kept.get(name) for name in lookups]
+        if found is not None:
+            wanted = found.count(None)
+        limits = [(f"{getattr(caller, limit.owner)} {limit.name}", limit) for limit in limits_of(caller)]
+        verdict = self.windows.admit(limits, wanted, request_id, self.clock.monotonic())
+        if verdict.refusal is not None:
+            raise refused(verdict.refusal, verdict.standings)
+        return Admission(request_id, verdict.standings, found, verdict.leased)
+
+    async def release(self, caller: Caller, request_id: str) -> None:
+        self.record("release")
+        self.windows.release(request_id)
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        self.record(f"give back {images}")
+        names = [f"{getattr(caller, limit.owner)} {limit.name}" for limit in limits_of(caller)]
+        self.windows.give_back(names, request_id, images)
+
+
+@dataclass
 class FakeUpstream:
     """302.AI: draws `https://pictures.example/1.png` and so on, or fails as it is told; waits where it is told."""
 
@@ -237,6 +277,9 @@ class FakeObserver:
 
     def flights(self, change: int) -> None:
         self.in_flight += change
+
+    def limited(self, team: str, limit: str) -> None:
+        self.record(f"limited {team} {limit}")
 
     def dependency_error(self, dependency: str) -> None:
         self.record(f"{dependency} failed")

@@ -24,7 +24,7 @@ def words(answer: Answer) -> list[str]:
 
 
 MISS = [
-    *["read", "recall", "reserve", f"send {MODEL}", "upstream ok", "paid 40000"],
+    *["read", "admit", "reserve", f"send {MODEL}", "upstream ok", "paid 40000"],
     *["end succeeded", "keep"],
 ]
 
@@ -45,7 +45,7 @@ async def test_a_hit_is_looked_up_and_nothing_else(world: World) -> None:
 
     answer = await world.ask()
 
-    assert world.transcript() == ["read", "recall"]
+    assert world.transcript() == ["read", "admit"]
     assert (words(answer), answer.pictures[0].ttl) == (["hit"], 3500)
     assert answer.pictures[0].url == "https://pictures.example/1.png"
 
@@ -55,12 +55,12 @@ async def test_one_that_joins_sends_nothing(world: World) -> None:
     first = asyncio.get_running_loop().create_task(world.ask())
     await until(lambda: bool(world.upstream.bodies))
     second = asyncio.get_running_loop().create_task(world.ask(SECOND))
-    await until(lambda: world.record.verbs.count("recall") == 2)
+    await until(lambda: world.record.verbs.count("admit") == 2)
     world.upstream.gate.set()
 
     answers = await asyncio.gather(first, second)
 
-    assert world.transcript() == [*MISS[:4], "read", "recall", *MISS[4:]]
+    assert world.transcript() == [*MISS[:4], "read", "admit", *MISS[4:], "give back 1"]
     assert [words(answer) for answer in answers] == [["miss"], ["joined"]]
     assert len({answer.pictures[0].url for answer in answers}) == 1
 
@@ -108,9 +108,9 @@ async def test_an_unknown_outcome_is_held_and_told_again_to_its_key(world: World
 
     assert seen == [kind] * 3
     assert world.transcript() == [
-        *["read", "recall", "reserve", f"send {MODEL}", f"upstream {code}", "end unknown"],
-        *["read", "recall"],  # it joins the flight that has just ended
-        *["read", "reserve"],
+        *["read", "admit", "reserve", f"send {MODEL}", f"upstream {code}", "end unknown"],
+        *["read", "admit"],  # it joins the flight that has just ended
+        *["read", "admit", "reserve"],
     ]
 
 
@@ -149,7 +149,7 @@ async def test_what_was_not_billed_is_neither_held_nor_paid(world: World, kind: 
     with pytest.raises(GatewayError):
         await world.ask()
 
-    verbs = ["read", "recall", "reserve", f"send {MODEL}", f"upstream {kind.row.code}", "end failed"]
+    verbs = ["read", "admit", "reserve", f"send {MODEL}", f"upstream {kind.row.code}", "end failed"]
     assert world.transcript() == verbs
     assert (world.ledger.held, world.ledger.spent) == (0, 0)
 
@@ -160,7 +160,7 @@ async def test_a_fault_of_ours_is_logged_and_told_as_one(world: World) -> None:
     with pytest.raises(GatewayError) as caught:
         await world.ask()
 
-    start = ["read", "recall", "reserve", f"send {MODEL}"]
+    start = ["read", "admit", "reserve", f"send {MODEL}"]
     verbs = [*start, "upstream internal_error", "end unknown", "fault flight"]
     assert (caught.value.kind, world.transcript()) == (Kind.INTERNAL_ERROR, verbs)
 
@@ -171,14 +171,14 @@ async def test_a_fresh_picture_flies_alone_and_is_kept(world: World) -> None:
 
     answer = await world.ask(look_up=False)
 
-    assert world.transcript() == [MISS[0], *MISS[2:]]
+    assert world.transcript() == MISS
     assert (words(answer), answer.pictures[0].url) == (["bypass"], "https://pictures.example/2.png")
 
 
 async def test_what_must_not_be_stored_is_not(world: World) -> None:
     answer = await world.ask(look_up=False, keep=False)
 
-    assert (world.transcript(), words(answer), answer.pictures[0].stored) == ([MISS[0], *MISS[2:-1]], ["bypass"], False)
+    assert (world.transcript(), words(answer), answer.pictures[0].stored) == (MISS[:-1], ["bypass"], False)
 
 
 async def test_four_after_one_sends_three(world: World) -> None:
@@ -188,7 +188,7 @@ async def test_four_after_one_sends_three(world: World) -> None:
     answer = await world.ask(fields={"n": 4})
 
     seen = world.transcript()
-    assert [seen.count(verb) for verb in ("recall", f"send {MODEL}", "paid 40000", "keep")] == [4, 3, 3, 3]
+    assert [seen.count(verb) for verb in ("admit", f"send {MODEL}", "paid 40000", "keep")] == [1, 3, 3, 3]
     assert words(answer) == ["hit", "miss", "miss", "miss"]
     assert world.outcome.cache == "miss"
 
@@ -199,7 +199,7 @@ async def test_bytes_are_fetched_only_where_they_are_asked_for(world: World) -> 
 
     answer = await world.ask(fields=BYTES)
 
-    assert world.transcript() == ["read", "recall", "fetch https://pictures.example/1.png"]
+    assert world.transcript() == ["read", "admit", "fetch https://pictures.example/1.png"]
     assert answer.pictures[0].data == b"https://pictures.example/1.png"
 
 
@@ -212,7 +212,7 @@ async def test_bytes_that_cannot_be_fetched_cost_nothing_the_next_time(world: Wo
 
     await world.ask(fields=BYTES)
 
-    assert world.transcript() == ["read", "recall", "fetch https://pictures.example/1.png"]
+    assert world.transcript() == ["read", "admit", "fetch https://pictures.example/1.png"]
 
 
 async def test_without_a_cache_pictures_are_drawn(world: World) -> None:

@@ -170,8 +170,8 @@ def test_a_settings_text_hides_every_secret() -> None:
 
 
 def test_the_second_redis_is_for_pictures_where_there_is_one() -> None:
-    assert Settings(redis_url="redis://a").soft_redis_url == "redis://a"
-    assert Settings(redis_url="redis://a", cache_redis_url="redis://b").soft_redis_url == "redis://b"
+    assert Settings(redis_url="redis://a").picture_redis_url == "redis://a"
+    assert Settings(redis_url="redis://a", cache_redis_url="redis://b").picture_redis_url == "redis://b"
 
 
 def test_the_catalogue_is_ours_and_then_the_operators(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.fakes import (
     FakeWakeups,
     MemoryCache,
     MemoryLedger,
+    MemoryLimiter,
     Recorder,
     reading,
 )
@@ -38,6 +39,7 @@ class World:
         self.record = Recorder()
         self.clock = FakeClock()
         self.cache = MemoryCache(self.clock, self.record)
+        self.limiter = MemoryLimiter(self.clock, self.record, kept=self.cache.kept)
         self.upstream = FakeUpstream(self.record)
         self.downloader = FakeDownloader(self.record)
         self.observer = FakeObserver(self.record)
@@ -48,6 +50,7 @@ class World:
         self.gateway = Gateway(
             keyring=Keyring({"first": FIRST.decode(), "second": SECOND.decode()}),
             catalogue=self.catalogue,
+            limiter=self.limiter,
             cache=self.cache,
             flights=Flights(self.observer),
             upstream=self.upstream,
@@ -70,7 +73,8 @@ class World:
         body = orjson.dumps({"model": MODEL, "prompt": "a cat", **(fields or {})})
         asked = Asked(reading(body, self.record), look_up=look_up, keep=keep)
         self.outcome = Outcome(request_id="req_1", method="POST")
-        return await self.gateway.generate(await self.gateway.accept(secret, asked, self.outcome))
+        order = await self.gateway.admit(await self.gateway.accept(secret, asked, self.outcome))
+        return await self.gateway.generate(order)
 
     def transcript(self) -> list[str]:
         """What happened since the last time it was asked for."""

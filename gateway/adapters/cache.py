@@ -13,17 +13,21 @@ class RedisCache:
         self._store: Final = store
         self._clock: Final = clock
 
+    def name(self, fingerprint: str) -> str:
+        """Under which name a picture is kept; the braces tell a cluster what belongs together."""
+        return f"gw:{{{fingerprint}}}:image"
+
     async def recall(self, fingerprint: str) -> Entry | None:
         """The kept picture; one round trip."""
         try:
-            [entry] = await self._store.look_up(name_of(fingerprint))
+            [entry] = await self._store.look_up(self.name(fingerprint))
         except StoreUnavailableError:
             return None
         return self.read(fingerprint, entry)
 
-    def read(self, fingerprint: str, entry: bytes | None) -> Entry | None:
+    def read(self, fingerprint: str, value: bytes | None) -> Entry | None:
         """The kept picture out of what was found under its name; None where that is no entry of ours."""
-        return None if entry is None else read_entry(entry, fingerprint, self._clock.now())
+        return None if value is None else read_entry(value, fingerprint, self._clock.now())
 
     async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
         """Keep a picture for `ttl` seconds; whether it was stored."""
@@ -31,12 +35,7 @@ class RedisCache:
             return False
         entry = encode(Entry(fingerprint, url, self._clock.now() + ttl))
         try:
-            await self._store.execute("SET", name_of(fingerprint), entry, "EX", ttl)
+            await self._store.execute("SET", self.name(fingerprint), entry, "EX", ttl)
         except StoreUnavailableError:
             return False
         return True
-
-
-def name_of(fingerprint: str) -> str:
-    """Under which name a picture is kept; the braces tell a cluster what belongs together."""
-    return f"gw:{{{fingerprint}}}:image"

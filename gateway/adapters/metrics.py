@@ -51,6 +51,7 @@ class Metrics:
         self._adjustments = child("adjustments", "Values that were changed for a model.", "model", "field")
         self._upstream = child("upstream_requests", "Calls to 302.AI.", "model", "outcome")
         self._cost = child("cost_usd", "What was paid to 302.AI, by its price table.", "model", "team")
+        self._limited = child("limited", "Requests refused by a limit.", "team", "limit")
         self._dependencies = child("dependency_errors", "Failures of what the gateway leans on.", "dependency")
         self._seconds = _children(histogram("request_seconds", _REQUEST_SECONDS, "endpoint", "cache"))
         self._upstream_seconds = _children(histogram("upstream_seconds", "What a call to 302.AI took.", "model"))
@@ -96,6 +97,10 @@ class Metrics:
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value
         """Note whether a key can be used; `key` is its public id."""
         self._keys(key).set(healthy)
+
+    def limited(self, team: str, limit: str) -> None:
+        """Count a request that a limit refused."""
+        self._limited(team, limit).inc()
 
     def dependency_error(self, dependency: str) -> None:
         """Count a failure of something we lean on."""

@@ -16,6 +16,7 @@ class _Metrics(Protocol):
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None: ...
     def flights(self, change: int) -> None: ...
     def upstream_key(self, key: str, healthy: bool) -> None: ...  # noqa: FBT001 - as it stands in the label and its value
+    def limited(self, team: str, limit: str) -> None: ...
     def dependency_error(self, dependency: str) -> None: ...
 
 
@@ -51,6 +52,10 @@ class Observation:
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - as the pool tells it
         """Whether a key of 302, named by its public id, can be used."""
         _try(self._metrics.upstream_key, key, healthy)
+
+    def limited(self, team: str, limit: str) -> None:
+        """A limit refused a request."""
+        _try(self._metrics.limited, team, limit)
 
     def dependency_error(self, dependency: str) -> None:
         """Something we lean on failed us."""

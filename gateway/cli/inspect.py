@@ -98,10 +98,15 @@ async def _check_catalogue(settings: Settings) -> str:
 
 
 async def _check_redis(settings: Settings) -> str:
-    if not settings.soft_redis_url:
+    named = [url for url in dict.fromkeys((settings.redis_url, settings.cache_redis_url)) if url]
+    if not named:
         return f"none named: serve starts an embedded Valkey in {settings.data_dir}"
+    return ", ".join([await _version(url) for url in named])
+
+
+async def _version(url: str) -> str:
     try:
-        client = connect(settings.soft_redis_url)
+        client = connect(url)
         async with asyncio.timeout(_WAIT):
             info = await client.info("server")
         await client.aclose()

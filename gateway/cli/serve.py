@@ -33,6 +33,7 @@ from gateway.adapters.redis_store import connect
 from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
+from gateway.settings import WORKERS, Settings
 
 _NO_KEYS: Final = """no key is set, so nobody could use the gateway. Make one and start again:
 
@@ -83,13 +84,14 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
     if not settings.upstream_keys:
         stop(_NO_UPSTREAM)
     _allow_many_connections()
+    os.environ[WORKERS] = str(workers)
     # After uvicorn has stopped it sends itself the signal again; what is below must still run.
     signal.signal(signal.SIGTERM, _noted)
     signal.signal(signal.SIGINT, _noted)
     with contextlib.ExitStack() as stack:
         listening = _bind(host, port, shared=workers > 1)
         stack.callback(listening.close)
-        _redis(settings.soft_redis_url, Path(settings.data_dir), stack)
+        _redis(settings, stack)
         base = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         threading.Thread(target=_announce, args=(listening.getsockname(), base, key), daemon=True).start()
         failed = _serve_here(listening) if workers == 1 else _serve_with(workers, listening, stack)
@@ -172,15 +174,17 @@ def _reuse_port(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _redis(url: str, data_dir: Path, stack: contextlib.ExitStack) -> None:
-    if url:
+def _redis(settings: Settings, stack: contextlib.ExitStack) -> None:
+    for name, url in (("REDIS", settings.redis_url), ("CACHE_REDIS", settings.cache_redis_url)):
         try:
-            connect(url)
+            _ = connect(url) if url else None
         except (ValueError, RedisError) as exc:
-            stop(f"GATEWAY_REDIS_URL is wrong: {exc}")
+            stop(f"GATEWAY_{name}_URL is wrong: {exc}")
+    if settings.redis_url:
         return
     embedded = EmbeddedValkey(
-        data_dir, lambda: click.echo("gateway302: the embedded Valkey ended; starting it again", err=True)
+        Path(settings.data_dir),
+        lambda: click.echo("gateway302: the embedded Valkey ended; starting it again", err=True),
     )
     stack.callback(embedded.stop)
     try:

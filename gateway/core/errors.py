@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+from gateway.core.standing import Standing
+
 INVALID_REQUEST: Final = "invalid_request_error"
 SERVER: Final = "server_error"
 
@@ -90,14 +92,24 @@ class GatewayError(Exception):
     """What went wrong, in words for the caller: what was bad and what would be right.
 
     `param` names the field of the request that is at fault. `retry_after` is in seconds and replaces the kind's own.
+    `standings` is where the caller stands with its limits, as far as these were asked.
     """
 
-    def __init__(self, kind: Kind, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        standings: tuple[Standing, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.param = param
         self.retry_after = kind.row.retry_after if retry_after is None else retry_after
+        self.standings = standings
         self.upstream_request_id = ""
         """302's id of the call that failed, for the log; never told to callers."""
         self.upstream_key = ""
@@ -114,7 +126,9 @@ class GatewayError(Exception):
 
     def copy(self) -> "GatewayError":
         """An equal error without a traceback: one failure is told to several waiters, each raises its own."""
-        twin = GatewayError(self.kind, self.message, param=self.param, retry_after=self.retry_after)
+        twin = GatewayError(
+            self.kind, self.message, param=self.param, retry_after=self.retry_after, standings=self.standings
+        )
         twin.billed = self.billed
         return twin
 

@@ -14,6 +14,7 @@ from gateway.core.errors import invalid_value
 from gateway.core.keys import Caller
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.request import Dialect, Form
+from gateway.core.standing import Standing
 from gateway.core.translate import ImageFormat, Plan, Rules
 
 # How an address in our own store is written in the cache: its origin is the caller's, who may come by several names.
@@ -75,6 +76,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     format: ImageFormat
     usage: bool
     adjustments: tuple[Adjustment, ...]
+    standings: tuple[Standing, ...] = ()
 
 
 class Understood(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +92,10 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds."""
+    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds.
+
+    `place` is what it holds among the requests at once, and `found` what was kept of its pictures when it was let in.
+    """
 
     caller: Caller
     plan: Plan
@@ -100,6 +105,25 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     asked: Asked
     deadline: float
     outcome: Outcome
+    standings: tuple[Standing, ...] = ()
+    found: list[bytes | None] | None = None
+    place: "Place | None" = None
+
+
+class Place:
+    """A place among the requests at once: held by the request and by the flights it began, until the last has ended."""
+
+    def __init__(self) -> None:
+        self._holders = 1
+
+    def share(self) -> None:
+        """One more holds it."""
+        self._holders += 1
+
+    def leave(self) -> bool:
+        """One less holds it; True for the last."""
+        self._holders -= 1
+        return self._holders == 0
 
 
 Key = tuple[Dialect, str | None, bytes, Policy, str]

@@ -114,6 +114,7 @@ class Endpoints:
         outcome = begin(scope, dialect)
         asked = self._asked(dialect, scope, receive)
         order = await self.gateway.accept(_secret(scope[HEADERS]), asked, outcome)
+        order = await self.gateway.admit(order)
         if order.stream:
             return stream_reply(self.gateway, order)
         # Only what lies in our own store needs the name by which the caller knows us.

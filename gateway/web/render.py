@@ -18,6 +18,7 @@ from gateway.core.order import Answer, Picture, media_name
 from gateway.core.outcome import WORDS, CacheState
 from gateway.core.picture import media_type, size_of
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
+from gateway.core.standing import Standing, go_duration
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -61,10 +62,24 @@ def error_reply(error: GatewayError) -> Reply:
     headers: Headers = [(b"x-should-retry", b"true" if row.retry else b"false")]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
-        headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1000)))
+        headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
+    headers += standing_headers(error.standings)
     if error.kind is Kind.INVALID_API_KEY:
         headers.append((b"www-authenticate", b"Bearer"))
     return json_reply({"error": error_body(error)}, row.status, headers)
+
+
+def standing_headers(standings: Iterable[Standing]) -> Headers:
+    """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
+    headers: Headers = []
+    for standing in standings:
+        measure = standing.measure.encode()
+        headers += [
+            (b"x-ratelimit-limit-" + measure, b"%d" % standing.limit),
+            (b"x-ratelimit-remaining-" + measure, b"%d" % standing.remaining),
+            (b"x-ratelimit-reset-" + measure, go_duration(standing.reset).encode()),
+        ]
+    return headers
 
 
 def error_body(error: GatewayError) -> dict[str, object]:
@@ -75,7 +90,12 @@ def error_body(error: GatewayError) -> dict[str, object]:
 
 def images_reply(answer: Answer, origin: bytes) -> Reply:
     """OpenAI's ImagesResponse; `origin` begins the addresses in our own store."""
-    headers = [JSON, *_cache_headers(answer.pictures), *adjusted_header(answer.adjustments)]
+    headers = [
+        JSON,
+        *_cache_headers(answer.pictures),
+        *adjusted_header(answer.adjustments),
+        *standing_headers(answer.standings),
+    ]
     head = b'{"created":%d,"data":[' % answer.created
     usage = USAGE if answer.usage else b""
     if answer.format == "url":

@@ -27,6 +27,7 @@ from gateway.web.render import (
     images_reply,
     output_format,
     size_word,
+    standing_headers,
 )
 
 _HEARTBEAT: Final = b": keep-alive\n\n"
@@ -44,6 +45,7 @@ def stream_reply(gateway: Gateway, order: Order) -> Reply:
         (b"cache-control", b"no-cache"),
         (b"x-accel-buffering", b"no"),  # nginx would hold the events back
         *adjusted_header(order.plan.adjustments),
+        *standing_headers(order.standings),
     ]
     return Reply(200, headers, None, _events(gateway, order))
 
@@ -90,7 +92,7 @@ async def kept_alive(gateway: Gateway, order: Order, origin: bytes, silence: flo
     await asyncio.wait((task,), timeout=silence)
     if task.done():
         return task.result()
-    headers = [JSON, *adjusted_header(order.plan.adjustments)]
+    headers = [JSON, *adjusted_header(order.plan.adjustments), *standing_headers(order.standings)]
     return Reply(200, headers, None, _after_blanks(gateway, task, order))
 
 

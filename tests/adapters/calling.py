@@ -38,6 +38,9 @@ class NoStore:
     def post(self, *command: str | bytes | float) -> None:
         return None
 
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        raise StoreUnavailableError
+
 
 @dataclass
 class Diary:

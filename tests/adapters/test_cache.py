@@ -1,5 +1,6 @@
 """The cache trusts nothing it reads back: whatever is not its own sound entry is a miss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -30,6 +31,9 @@ class Away:
 
     def post(self, *command: str | bytes | float) -> None:
         return None
+
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        raise StoreUnavailableError
 
 
 @pytest.fixture

@@ -35,6 +35,9 @@ class Broken:
     def upstream_key(self, key: str, healthy: bool) -> None:
         raise RuntimeError("broken")
 
+    def limited(self, team: str, limit: str) -> None:
+        raise RuntimeError("broken")
+
     def dependency_error(self, dependency: str) -> None:
         raise RuntimeError("broken")
 
@@ -48,6 +51,7 @@ TOLD: dict[str, Callable[[Observation], None]] = {
     "paid": lambda observation: observation.paid(CALLER, "m", 1),
     "flights": lambda observation: observation.flights(1),
     "key": lambda observation: observation.upstream_key("k_1", True),
+    "limited": lambda observation: observation.limited("team", "key_requests"),
     "dependency": lambda observation: observation.dependency_error("cache"),
     "fault": lambda observation: observation.fault("flight", ValueError()),
 }
@@ -71,6 +75,7 @@ def test_all_that_is_told_is_counted() -> None:
     metrics.paid(CALLER, "m", 40_000)
     metrics.flights(2)
     metrics.flights(-1)
+    metrics.limited("team", "key_requests")
     metrics.dependency_error("cache")
     metrics.upstream_key("k_1", True)
     metrics.upstream_key("k_2", False)
@@ -85,6 +90,7 @@ def test_all_that_is_told_is_counted() -> None:
     assert value("cost_usd_total", model="m", team="team") == 0.04
     assert value("flights_in_progress") == 1
     assert [value("upstream_key_healthy", key=key) for key in ("k_1", "k_2")] == [1, 0]
+    assert value("limited_total", team="team", limit="key_requests") == 1
     assert value("dependency_errors_total", dependency="cache") == 1
     assert b"gateway_cost_usd_total" in metrics.scrape()
 
