@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from gateway.callers import identify
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
 from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.keys import Caller, Keyring
+from gateway.core.keys import Caller, Keyring, check_model, check_standing, policy_for
 from gateway.core.order import (
     MEDIA,
     Answer,
@@ -36,7 +37,17 @@ from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights, hear, together
-from gateway.ports import Cache, Clock, Downloader, Drawn, MediaStore, MediaUnavailableError, Observer, Upstream
+from gateway.ports import (
+    Cache,
+    Clock,
+    Directory,
+    Downloader,
+    Drawn,
+    MediaStore,
+    MediaUnavailableError,
+    Observer,
+    Upstream,
+)
 
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
@@ -65,6 +76,7 @@ class Gateway:
     clock: Clock
     options: Options
     media: MediaStore | None = None
+    directory: Directory | None = None
     memo: Memo = field(default_factory=lambda: Memo(_MOST_UNDERSTOOD))
 
     async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
@@ -74,7 +86,7 @@ class Gateway:
             GatewayError: any kind of the caller's own making; `outcome` is filled as far as the request came.
         """
         started = self.clock.monotonic()
-        caller = self.authenticate(secret, outcome)
+        caller = await self.authenticate(secret, outcome)
         found = await self._understand(caller, asked, outcome)
         wait = self.options.answer_timeout
         if asked.patience is not None and not found.stream:
@@ -121,14 +133,14 @@ class Gateway:
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
-        return describe(
-            order.plan, await together([self._is_cached(order, payload) for payload in order.plan.payloads])
-        )
+        cached = await together([self._is_cached(order, payload) for payload in order.plan.payloads])
+        return describe(order.plan, cached)
 
-    def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
+    async def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
         """Key → Caller."""
-        caller = self.keyring.caller(secret)
+        caller = await identify(self.keyring, self.directory, secret)
         outcome.key, outcome.team = caller.key, caller.team
+        check_standing(caller, self.clock.now())
         return caller
 
     def parse(self, dialect: Dialect, data: bytes | Form) -> ImageRequest:
@@ -254,7 +266,7 @@ class Gateway:
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
-        policy = policy_of(asked.coercion, self.options.policy)
+        policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
         data = await asked.read()
         scope = scope_of(self.options.cache_scope, caller)
         if isinstance(data, Form) or len(data) > _LARGE:
@@ -268,8 +280,8 @@ class Gateway:
         plan = understood.plan
         outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
         outcome.model = plan.model.id if plan.known else "other"
-        outcome.micro_usd = plan.model.price
-        outcome.adjusted = understood.adjusted
+        outcome.micro_usd, outcome.adjusted = plan.model.price, understood.adjusted
+        check_model(caller, plan.model.id)
         return understood
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
