@@ -3,23 +3,17 @@
 Nothing happens at import. `create` is what uvicorn calls in each worker; tests call `build` with parts of their own.
 """
 
-import asyncio
-import contextlib
-import gc
-import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
 from aiohttp import ThreadedResolver
 from prometheus_client import CollectorRegistry
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from gateway.adapters.cache import RedisCache
@@ -29,11 +23,12 @@ from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.limiter import LimiterOptions, RedisLimiter
-from gateway.adapters.log import Bridge, LineLog
+from gateway.adapters.log import LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
-from gateway.adapters.tables import METADATA
+from gateway.adapters.secret import read_or_make
+from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
@@ -44,8 +39,9 @@ from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
 from gateway.flights import Errands, Flights, Gallery, Recovery, Settling
+from gateway.lifetime import Durable, Parts
 from gateway.pipeline import Gateway
-from gateway.ports import Clock, DatabaseUnavailableError
+from gateway.ports import Clock
 from gateway.settings import WORKERS, Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.endpoints import Endpoints
@@ -57,9 +53,6 @@ from gateway.web.routes import build as build_routes
 if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
-_SWEEP_EVERY: Final = 600.0
-# How long a stopping worker waits for a database that is away, in seconds.
-_WRITE_WITHIN: Final = 10.0
 # 302 promises no lifetime of its addresses, so where we keep the bytes one of them never stands for long.
 _LONGEST_URL_TTL: Final = 3600
 
@@ -88,9 +81,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
-    database = Database(
-        settings.database_url or _embedded_database(settings), lambda: observation.dependency_error("database")
-    )
+    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
     ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold)
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
     keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
@@ -107,6 +98,8 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     limiter = RedisLimiter(store, observation, clock, LimiterOptions(workers), apart)
     errands = Errands(observation)
     settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
+    secret = settings.secret or read_or_make(Path(settings.data_dir))
+    directory = TeamDirectory(database, secret, clock)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
@@ -119,62 +112,22 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         observer=observation,
         clock=clock,
         options=_options(settings),
+        directory=directory,
     )
     recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
 
-    background = [recovery.run, keys.share_forever, limiter.renew_forever, lambda: store.listen(CHANNEL, wakeups.heard)]
-    parts = _Parts(gateway, media, database, ledger, background, [*transports, store, pictures], observation, lines)
+    durable = Durable(settings.durable_url, database, directory, observation)
+    background = [
+        durable.watch,
+        recovery.run,
+        keys.share_forever,
+        limiter.renew_forever,
+        lambda: store.listen(CHANNEL, wakeups.heard),
+    ]
+    parts = Parts(gateway, media, durable, ledger, background, [*transports, store, pictures], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
-    endpoints = Endpoints(gateway, store, metrics.scrape, _web_options(settings))
+    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings))
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
-
-
-class _Closing(Protocol):
-    async def aclose(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What begins and ends with the application."""
-
-    gateway: Gateway
-    media: "ObjectMedia | None"
-    database: Database
-    ledger: SqlLedger
-    background: Sequence[Callable[[], Coroutine[None, None, None]]]
-    connections: Sequence[_Closing]
-    observation: Observation
-    lines: LineLog
-
-    @contextlib.asynccontextmanager
-    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        _log_through(self.lines)
-        _settle_memory()
-        await self.database.write(METADATA.create_all)
-        loop = asyncio.get_running_loop()
-        running = [loop.create_task(work()) for work in self.background]
-        if self.media is not None:
-            running.append(loop.create_task(self.media.sweep_forever(_SWEEP_EVERY, self._media_failed)))
-        self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
-        try:
-            yield
-        finally:
-            # What is paid for is waited for, and kept.
-            await self.gateway.flights.drain()
-            await self.gateway.settling.errands.drain(_WRITE_WITHIN)
-            for task in running:
-                task.cancel()
-            with contextlib.suppress(DatabaseUnavailableError):
-                await self.ledger.leave()
-            await self.database.aclose()
-            if self.media is not None:
-                self.media.close()
-            await asyncio.gather(*(connection.aclose() for connection in self.connections))
-            self.lines.write("info", "stopped", {"pid": os.getpid()})
-            self.lines.close()
-
-    def _media_failed(self, _error: Exception) -> None:
-        self.observation.dependency_error("media")
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -185,12 +138,6 @@ def catalogue(settings: Settings) -> Catalogue:
         for_edits=settings.edit_model,
         for_variations=settings.variation_model,
     )
-
-
-def _embedded_database(settings: Settings) -> str:
-    folder = Path(settings.data_dir).resolve()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return f"sqlite:///{folder / 'gateway.db'}"
 
 
 def _model_of(gateway: Gateway) -> Callable[[str], Model]:
@@ -238,19 +185,6 @@ def _upstream_options(settings: Settings) -> UpstreamOptions:
         timeout=settings.upstream_timeout,
         concurrency=settings.upstream_concurrency,
     )
-
-
-def _log_through(lines: LineLog) -> None:
-    root = logging.getLogger()
-    root.handlers = [Bridge(lines)]
-    root.setLevel(logging.WARNING)
-
-
-def _settle_memory() -> None:
-    """What is loaded now stays: the collector need not walk it again and again while a thousand calls are in flight."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
 
 
 def _ignore(_message: str) -> None:

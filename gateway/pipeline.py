@@ -13,11 +13,12 @@ from typing import Final
 
 import msgspec
 
+from gateway.callers import identify
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.keys import Caller, Keyring
+from gateway.core.keys import Caller, Keyring, check_model, check_standing, policy_for
 from gateway.core.ledger import Draft
 from gateway.core.order import (
     Answer,
@@ -34,8 +35,8 @@ from gateway.core.order import (
 from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
-from gateway.flights import Flights, Flown, Gallery, PaidCall, Settling, follow, hear, together
-from gateway.ports import Cache, Clock, Drawn, EarlierError, Limiter, Observer, Upstream
+from gateway.flights import Flights, Flown, Gallery, PaidCall, Settling, as_they_come, follow, together
+from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
 
 _FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
@@ -60,6 +61,7 @@ class Gateway:
     observer: Observer
     clock: Clock
     options: Options
+    directory: Directory | None = None
     memo: Memo = field(default_factory=lambda: Memo(_MOST_UNDERSTOOD))
 
     async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
@@ -69,7 +71,7 @@ class Gateway:
             GatewayError: any kind of the caller's own making; `outcome` is filled as far as the request came.
         """
         started = self.clock.monotonic()
-        caller = self.authenticate(secret, outcome)
+        caller = await self.authenticate(secret, outcome)
         found = await self._understand(caller, asked, outcome)
         wait = self.options.answer_timeout
         if asked.patience is not None and not found.stream:
@@ -95,37 +97,27 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        loop = asyncio.get_running_loop()
-        waiting = {loop.create_task(self._with_bytes(order, slot)) for slot in range(len(order.plan.payloads))}
-        for task in waiting:
-            task.add_done_callback(hear)
         pictures: list[Picture] = []
+        work = [self._with_bytes(order, slot) for slot in range(len(order.plan.payloads))]
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=self.options.heartbeat, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    pictures.append(task.result())
-                    yield pictures[-1]
-                if not done:
-                    yield None
+            async for picture in as_they_come(work, self.options.heartbeat):
+                if picture is not None:
+                    pictures.append(picture)
+                yield picture
         finally:
             await self._leave(order)
             if pictures:
                 await self._count(order, pictures)
-            # Only these waiters end: the flights they wait for go on.
-            for task in waiting:
-                task.cancel()
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
         return describe(order.plan, await together([self._is_cached(payload) for payload in order.plan.payloads]))
 
-    def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
+    async def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
         """Key → Caller."""
-        caller = self.keyring.caller(secret)
+        caller = await identify(self.keyring, self.directory, secret)
         outcome.key, outcome.team = caller.key, caller.team
+        check_standing(caller, self.clock.now())
         return caller
 
     def parse(self, dialect: Dialect, data: bytes | Form) -> ImageRequest:
@@ -270,7 +262,7 @@ class Gateway:
             await self.limiter.give_back(order.caller, outcome.request_id, joined)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
-        policy = policy_of(asked.coercion, self.options.policy)
+        policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
         data = await asked.read()
         scope = scope_of(self.options.cache_scope, caller)
         if isinstance(data, Form) or len(data) > _LARGE:
@@ -284,8 +276,8 @@ class Gateway:
         plan = understood.plan
         outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
         outcome.model = plan.model.id if plan.known else "other"
-        outcome.micro_usd = plan.model.price
-        outcome.adjusted = understood.adjusted
+        outcome.micro_usd, outcome.adjusted = plan.model.price, understood.adjusted
+        check_model(caller, plan.model.id)
         return understood
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:

@@ -155,6 +155,16 @@ class MediaStore(Protocol):
         """The bytes [start, end). Raises `MediaUnavailableError`."""
 
 
+class Directory(Protocol):
+    """The keys of the database, as this process knows them."""
+
+    def find(self, secret: bytes) -> Caller | None:
+        """Who holds a secret, without I/O. A revoked key's terms are disabled."""
+
+    async def refresh(self) -> None:
+        """Learn what has changed since the last time. Raises `DatabaseUnavailableError`."""
+
+
 class Upstream(Protocol):
     """302.AI. An error of `send` and `resume` whose `outcome_unknown` is False means: surely not billed."""
 

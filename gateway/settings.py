@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from gateway.core.keys import parse_static
+from gateway.core.secrets import weakness
 
 PREFIX: Final = "GATEWAY_"
 # How many workers there are, for each of them to know: uvicorn's own name for it, set by the command that starts them.
@@ -28,12 +29,15 @@ _ALSO: Final = {
     "upstream_url": ("GATEWAY_UPSTREAM_BASE_URL", "AI302_BASE_URL"),
 }
 # May be given as NAME_FILE: the path of a file that holds the value.
-SECRETS: Final = frozenset({"keys", "upstream_keys", "redis_url", "cache_redis_url", "database_url"})
+SECRETS: Final = frozenset(
+    {"keys", "upstream_keys", "redis_url", "cache_redis_url", "database_url", "secret", "admin_key"}
+)
 # How long pictures are kept when we hold their bytes: nobody's address can die under them then.
 MEDIA_TTL: Final = 7 * 86_400
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
 _HOST: Final = re.compile(r"([^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 _BASE_URL: Final = re.compile(rf"https?://{_HOST.pattern}(/[^\s?#]*)?")
+_DATABASE_URL: Final = re.compile(r"sqlite:///[^\s?#]+|postgres(ql)?://\S+")
 # Kubernetes sets these for a service that happens to be called gateway.
 _OF_KUBERNETES: Final = ("GATEWAY_SERVICE_", "GATEWAY_PORT")
 
@@ -58,7 +62,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_hosts: tuple[str, ...] = ()
     redis_url: str = ""
     cache_redis_url: str = ""
-    database_url: str = ""
     cache_ttl: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 3600
     cache_scope: Literal["gateway", "team", "key"] = "gateway"
     unknown_hold: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
@@ -81,6 +84,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media_max_age: Annotated[int, msgspec.Meta(ge=60)] = 7 * 86_400 + 3600
     public_url: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    database_url: str = ""
+    secret: str = ""
+    admin_key: str = ""
+    teams: str = ""
 
     def __repr__(self) -> str:
         shown = {name: "<hidden>" if name in SECRETS else getattr(self, name) for name in self.__struct_fields__}
@@ -90,6 +97,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def picture_redis_url(self) -> str:
         """The Redis that keeps the pictures: a second one, where it is given."""
         return self.cache_redis_url or self.redis_url
+
+    @property
+    def durable_url(self) -> str:
+        """The database of teams, keys and money: an SQLite file in `data_dir` where none is named."""
+        return self.database_url or f"sqlite:///{Path(self.data_dir).resolve() / 'gateway.db'}"
 
 
 def config_file(name: str) -> Path:
@@ -154,7 +166,10 @@ def _from_environ(name: str, environ: Mapping[str, str]) -> tuple[str, str] | No
         if environ.get(variable):
             return variable, environ[variable]
         if name in SECRETS and (path := environ.get(f"{variable}_FILE")):
-            return f"{variable}_FILE", _read(f"{variable}_FILE", path).strip()
+            value = _read(f"{variable}_FILE", path).strip()
+            if not value:
+                raise SettingsError(f"{variable}_FILE: {path} is empty")
+            return f"{variable}_FILE", value
     return None
 
 
@@ -192,6 +207,7 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
     if not all(_HOST.fullmatch(host) for host in settings.image_hosts):
         raise wrong("image_hosts", "write host or host:port, without scheme or path")
     _check_web(settings, wrong)
+    _check_teams(settings, wrong)
     if settings.media and settings.media_max_age <= settings.cache_ttl:
         cache_ttl = sources.get("cache_ttl", f"{PREFIX}CACHE_TTL")
         raise wrong("media_max_age", f"pictures must be kept longer than {cache_ttl}, {settings.cache_ttl} seconds")
@@ -199,6 +215,17 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
         upstream = sources.get("upstream_timeout", f"{PREFIX}UPSTREAM_TIMEOUT")
         raise wrong("answer_timeout", f"it must not be less than {upstream}, {settings.upstream_timeout:g} seconds")
     return settings
+
+
+def _check_teams(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:
+    if settings.database_url and not _DATABASE_URL.fullmatch(settings.database_url):
+        raise wrong("database_url", "write sqlite:///path/of/a/file, or postgresql://user:password@host/database")
+    for name in ("secret", "admin_key"):
+        value = getattr(settings, name)
+        if value and (why := weakness(value)):
+            raise wrong(name, f"{why}; make one with: openssl rand -hex 32")
+    if settings.admin_key and settings.admin_key in (settings.secret, *parse_static(settings.keys).values()):
+        raise wrong("admin_key", "it is used for something else too; make one for this alone")
 
 
 def _check_web(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from gateway.settings import Settings, SettingsError, load, read_sources
 
+SECRET = "8f1d0c6a5b7e93424d1f6e0a9c8b7d35"
+
 
 def read(environ: Mapping[str, str]) -> Settings:
     """Settings of an environment, without what the file of the checkout may say."""
@@ -35,6 +37,11 @@ def test_without_a_word_everything_has_its_default() -> None:
         ("GATEWAY_UNKNOWN_MODELS", "forward", "unknown_models", "forward"),
         ("GATEWAY_RESPONSE_FORMAT_DEFAULT", "both", "response_format_default", "both"),
         ("GATEWAY_CACHE_TTL", "", "cache_ttl", 3600),
+        ("GATEWAY_DATABASE_URL", "sqlite:////var/lib/gateway.db", "database_url", "sqlite:////var/lib/gateway.db"),
+        ("GATEWAY_DATABASE_URL", "postgresql://u:p@h/d?host=/run", "database_url", "postgresql://u:p@h/d?host=/run"),
+        ("GATEWAY_SECRET", SECRET, "secret", SECRET),
+        ("GATEWAY_ADMIN_KEY", SECRET, "admin_key", SECRET),
+        ("GATEWAY_SECRET", "", "secret", ""),
     ],
 )
 def test_a_variable_sets_a_setting(variable: str, value: str, name: str, expected: object) -> None:
@@ -68,6 +75,14 @@ WRONG = [
     ("GATEWAY_KEYS", "a=one,b=one"),
     ("GATEWAY_MAX_BODY", "10"),
     ("GATEWAY_ANSWER_TIMEOUT", "10"),
+    ("GATEWAY_DATABASE_URL", "mysql://localhost/gateway"),
+    ("GATEWAY_DATABASE_URL", "sqlite://"),
+    ("GATEWAY_DATABASE_URL", "gateway.db"),
+    ("GATEWAY_SECRET", "x" * 31),
+    ("GATEWAY_SECRET", "changeme" * 8),
+    ("GATEWAY_SECRET", "0" * 64),
+    ("GATEWAY_ADMIN_KEY", "too-short"),
+    ("GATEWAY_ADMIN_KEY", "your-admin-key-your-admin-key-your-admin-key"),
 ]
 
 
@@ -163,10 +178,34 @@ def test_an_unknown_variable_is_only_warned_of(variable: str, told: list[str]) -
 
 def test_a_settings_text_hides_every_secret() -> None:
     settings = Settings(
-        keys="a=s3cret", upstream_keys=("s3cret",), redis_url="redis://:s3cret@h", cache_redis_url="redis://:s3cret@h"
+        keys="a=s3cret",
+        upstream_keys=("s3cret",),
+        redis_url="redis://:s3cret@h",
+        cache_redis_url="redis://:s3cret@h",
+        database_url="postgresql://u:s3cret@h/d",
+        secret="s3cret",
+        admin_key="s3cret",
     )
 
     assert "s3cret" not in repr(settings)
+
+
+def test_the_admin_key_is_for_nothing_else() -> None:
+    for other in ({"GATEWAY_SECRET": SECRET}, {"GATEWAY_KEYS": f"web={SECRET}"}):
+        with pytest.raises(SettingsError, match="GATEWAY_ADMIN_KEY"):
+            read({"GATEWAY_ADMIN_KEY": SECRET, **other})
+
+
+def test_a_secret_of_an_empty_file_is_none(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+
+    with pytest.raises(SettingsError, match=r"GATEWAY_SECRET_FILE.*empty"):
+        read({"GATEWAY_SECRET_FILE": str(tmp_path / "secret")})
+
+
+def test_the_database_is_a_file_of_the_data_folder_where_none_is_named(tmp_path: Path) -> None:
+    assert Settings(data_dir=str(tmp_path)).durable_url == f"sqlite:///{tmp_path}/gateway.db"
+    assert Settings(database_url="postgresql://h/d").durable_url == "postgresql://h/d"
 
 
 def test_the_second_redis_is_for_pictures_where_there_is_one() -> None:

@@ -26,6 +26,11 @@ _LOCK_WAIT_MS: Final = 2000
 _MOST_TOGETHER: Final = 256
 # Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
 _WRITERS_LOCK: Final = 30249
+# PostgreSQL's undefined_table.
+_NO_SUCH_TABLE: Final = "42P01"
+# Within how many seconds a database that is well says so, and for how long that is believed.
+_WELL_WITHIN: Final = 0.2
+_BELIEVED: Final = 1.0
 
 Work = Callable[[Connection], T]
 
@@ -43,13 +48,15 @@ class Database:
 
     def __init__(self, url: str, on_error: Callable[[], None]) -> None:
         self._on_error: Final = on_error
-        self._writing: Final = _engine(url, writes=True)
-        self._reading: Final = _engine(url, writes=False)
+        self._writing: Final = open_engine(url, writes=True)
+        self._reading: Final = open_engine(url, writes=False)
         self._writer: Final = ThreadPoolExecutor(1, "database-writer")
         self._readers: Final = ThreadPoolExecutor(2, "database-reader")
         self._jobs: list[_Job] = []
         self._turn: asyncio.Task[None] | None = None
         self._since = 0.0
+        self._well: asyncio.Task[bool] | None = None
+        self._asked = -_BELIEVED
 
     async def write(self, work: Work[T]) -> T:
         """Run work in a transaction that it shares with others, and return when it is committed.
@@ -80,6 +87,21 @@ class Database:
         loop = asyncio.get_running_loop()
         found: T = await self._in_time(loop.run_in_executor(self._readers, self._read, work))
         return found
+
+    async def answers(self) -> bool:
+        """Whether the database answers at once; asked at most once a second, however often this is."""
+        loop = asyncio.get_running_loop()
+        if self._well is None or loop.time() - self._asked >= _BELIEVED:
+            self._asked, self._well = loop.time(), loop.create_task(self._answers())
+        return await asyncio.shield(self._well)
+
+    async def _answers(self) -> bool:
+        asked = asyncio.get_running_loop().create_task(
+            self.read(lambda connection: connection.scalar(text("SELECT 1")))
+        )
+        asked.add_done_callback(_hear)
+        done, _ = await asyncio.wait((asked,), timeout=_WELL_WITHIN)
+        return bool(done) and asked.exception() is None
 
     async def aclose(self) -> None:
         """Finish what was begun, and let go of all connections."""
@@ -121,7 +143,7 @@ class Database:
         try:
             return self._transaction(jobs)
         except Exception as error:  # noqa: BLE001 - told to those who wait
-            if len(jobs) > 1 and not _is_away(error):
+            if len(jobs) > 1 and not is_away(error):
                 # One of them failed and took the others with it: each for itself.
                 return [result for job in jobs for result in self._commit([job])]
             return [self._judged(error)] * len(jobs)
@@ -138,7 +160,7 @@ class Database:
             raise self._judged(error) from error
 
     def _judged(self, error: Exception) -> Exception:
-        if not _is_away(error):
+        if not is_away(error):
             return error
         self._on_error()
         unavailable = DatabaseUnavailableError(str(getattr(error, "orig", error)))
@@ -146,8 +168,10 @@ class Database:
         return unavailable
 
 
-def _is_away(error: Exception) -> bool:
+def is_away(error: Exception) -> bool:
     """Whether it is the database that failed: locked, gone, full or broken. Anything else is a fault of the work."""
+    if getattr(getattr(error, "orig", None), "sqlstate", None) == _NO_SUCH_TABLE:
+        return True  # it was away when we started, and is not migrated yet
     away = isinstance(error, (OperationalError, InterfaceError, InternalError, PoolTimeoutError))
     return away or type(error) is DatabaseError
 
@@ -163,15 +187,16 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
-def _engine(url: str, *, writes: bool) -> Engine:
+def open_engine(url: str, *, writes: bool, patience_ms: int = _LOCK_WAIT_MS) -> Engine:
+    """Connections to a database. One that writes begins each transaction as the only writer of all processes."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": _LOCK_WAIT_MS / 1000, "check_same_thread": False})
+        engine = create_engine(parsed, connect_args={"timeout": patience_ms / 1000, "check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate if writes else _begin)
         return engine
     parsed = parsed.set(drivername="postgresql+psycopg")
-    options = f"-c lock_timeout={_LOCK_WAIT_MS} -c statement_timeout={_LOCK_WAIT_MS}"
+    options = f"-c lock_timeout={patience_ms} -c statement_timeout={patience_ms}"
     arguments = {"connect_timeout": 2, "options": options, "application_name": "gateway302"}
     engine = create_engine(parsed, connect_args=arguments, pool_size=2, pool_pre_ping=True)
     if writes:

@@ -188,7 +188,8 @@ IDEMPOTENCY: Final = Table(
     Column("created", Double, nullable=False, index=True),
 )
 
-# Requests that clients come back for. `request` is what was asked, `answer` JSON once there is one.
+# Requests that clients come back for. `request` is what was asked, `answer` JSON once there is one; `tries` and `told`
+# are of the webhook.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -200,6 +201,7 @@ JOBS: Final = Table(
     Column("request", LargeBinary, nullable=False),
     Column("answer", Text),
     Column("webhook", Text),
+    Column("tries", Integer, nullable=False, default=0),
     Column("told", Double),
     Column("created", Double, nullable=False, index=True),
     Column("finished", Double),

@@ -3,6 +3,7 @@
 import click
 
 from gateway import __version__
+from gateway.cli.database import migrate
 from gateway.cli.inspect import check, models, plan
 from gateway.cli.serve import demo, serve
 from gateway.cli.simulate import simulate
@@ -14,5 +15,5 @@ def main() -> None:
     """An OpenAI-compatible gateway to the image models of 302.AI."""
 
 
-for command in (serve, demo, simulate, models, plan, check):
+for command in (serve, demo, simulate, models, plan, check, migrate):
     main.add_command(command)

@@ -10,7 +10,10 @@ import httpx
 import orjson
 from redis.exceptions import RedisClusterException, RedisError
 
+from gateway.adapters.database import Database, sqlite_file
+from gateway.adapters.migrations import is_current
 from gateway.adapters.redis_store import connect
+from gateway.adapters.teams import any_key
 from gateway.app import catalogue
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.catalogue import MICRO, CatalogueError
@@ -19,6 +22,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.keys import parse_static
 from gateway.core.request import parse
 from gateway.core.translate import Rules, describe, translate
+from gateway.ports import DatabaseUnavailableError
 from gateway.settings import Settings, SettingsError
 
 _WAIT: Final = 5.0
@@ -59,12 +63,13 @@ def plan(body: str, coercion: str | None) -> None:
 
 @click.command()
 def check() -> None:
-    """Check settings, catalogue, Redis and the upstream key; exit 1 if one fails."""
+    """Check settings, catalogue, Redis, database and the upstream key; exit 1 if one fails."""
     settings = settings_or_exit()
     checks: list[tuple[str, Callable[[Settings], Coroutine[Any, Any, str]]]] = [
         ("settings", _check_settings),
         ("catalogue", _check_catalogue),
         ("redis", _check_redis),
+        ("database", _check_database),
         ("upstream", _check_upstream),
     ]
     failed = False
@@ -84,8 +89,7 @@ class _FailedError(Exception):
 async def _check_settings(settings: Settings) -> str:
     names = list(parse_static(settings.keys))
     if not names:
-        message = "no key: set GATEWAY_KEYS=name=secret"
-        raise _FailedError(message)
+        return "no static key: only keys of the database"
     return f"{len(names)} key{'s' if len(names) > 1 else ''}: {', '.join(names)}"
 
 
@@ -115,6 +119,29 @@ async def _version(url: str) -> str:
         raise _FailedError(message) from exc
     version = info.get("valkey_version") or info.get("redis_version", "of a cluster") if isinstance(info, dict) else "?"
     return f"version {version}"
+
+
+async def _check_database(settings: Settings) -> str:
+    file = sqlite_file(settings.durable_url)
+    if file is not None and not file.exists() and not settings.keys:
+        message = "there is none yet, so no key either: gateway302 teams create, gateway302 keys create"
+        raise _FailedError(message)
+    if file is not None and not file.exists():
+        return f"none yet: serve makes {file}"
+    database = Database(settings.durable_url, lambda: None)
+    try:
+        if not await database.read(is_current):
+            return "it answers; serve will bring it to this version's schema"
+        keys = await database.read(any_key)
+    except DatabaseUnavailableError as exc:
+        message = f"it does not answer ({exc}); look at GATEWAY_DATABASE_URL"
+        raise _FailedError(message) from exc
+    finally:
+        await database.aclose()
+    if not keys and not settings.keys:
+        message = "there is no key, neither here nor in GATEWAY_KEYS: gateway302 keys create"
+        raise _FailedError(message)
+    return f"{file or 'PostgreSQL'}, {'with keys' if keys else 'without keys'}"
 
 
 async def _check_upstream(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""`serve` and `demo`: the embedded Valkey where no Redis is named, then one process or several.
+"""`serve` and `demo`: the database, the embedded Valkey where no Redis is named, then one process or several.
 
 What this process decides (keys, Redis, folders) it writes into its environment: the workers read the same settings
 as anybody.
@@ -30,16 +30,18 @@ from uvicorn.supervisors import Multiprocess
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
+from gateway.cli.database import has_keys_or_exit, secret_or_exit
 from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
 from gateway.settings import WORKERS, Settings
 
-_NO_KEYS: Final = """no key is set, so nobody could use the gateway. Make one and start again:
+_NO_KEYS: Final = """there is no key, so nobody could use the gateway. Make one and start again:
 
-    export GATEWAY_KEYS="my-team=$(python3 -c 'import secrets; print("gw-" + secrets.token_urlsafe(32))')"
+    gateway302 teams create my-team
+    gateway302 keys create my-team my-program
 
-or start with --fresh-key to have one made for this run."""
+or set GATEWAY_KEYS to name=secret, or start with --fresh-key to have one made for this run."""
 _NO_UPSTREAM: Final = """no key of 302.AI is set. Set AI302_API_KEY (or GATEWAY_UPSTREAM_KEYS) to yours, \
 or try everything without one: gateway302 demo"""
 
@@ -65,7 +67,7 @@ def demo(host: str, port: int, workers: int) -> None:
     with contextlib.ExitStack() as stack:
         # A folder and a Valkey of its own: no other gateway may ever find the simulator's pictures.
         os.environ["GATEWAY_DATA_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-demo-"))
-        for name in ("GATEWAY_REDIS_URL", "GATEWAY_CACHE_REDIS_URL"):
+        for name in ("GATEWAY_REDIS_URL", "GATEWAY_CACHE_REDIS_URL", "GATEWAY_DATABASE_URL"):
             os.environ.pop(name, None)
             os.environ.pop(f"{name}_FILE", None)
         os.environ["GATEWAY_UPSTREAM_URL"] = stack.enter_context(_simulator())
@@ -79,10 +81,12 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
     key = mint(secrets.randbits(192)) if fresh_key else None
     if key is not None:
         os.environ["GATEWAY_KEYS"] = ",".join(filter(None, [settings.keys, f"fresh={key}"]))
-    elif not settings.keys:
-        stop(_NO_KEYS)
     if not settings.upstream_keys:
         stop(_NO_UPSTREAM)
+    secret_or_exit(settings)
+    # What cannot be asked now is not refused: the database may come back, with keys in it.
+    if not has_keys_or_exit(settings) and key is None and not settings.keys:
+        stop(_NO_KEYS)
     _allow_many_connections()
     os.environ[WORKERS] = str(workers)
     # After uvicorn has stopped it sends itself the signal again; what is below must still run.

@@ -4,9 +4,12 @@ Secrets are kept as digests only, so that a look-up takes the same time whatever
 """
 
 import hashlib
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.coerce import Policy
@@ -16,6 +19,8 @@ PREFIX: Final = "gw_live_"
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_DIGITS: Final = 30
 _CHECK_DIGITS: Final = 6
+_ID_DIGITS: Final = 22
+_FORM: Final = re.compile(rb"gw_live_[0-9A-Za-z]{36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +65,60 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._callers)
 
-    def caller(self, secret: bytes | None) -> Caller:
-        """Find who holds a secret.
+    def find(self, secret: bytes) -> Caller | None:
+        """Who holds a secret; None for nobody."""
+        return self._callers.get(_digest(secret))
 
-        Raises:
-            GatewayError: `invalid_api_key`; the same words for every wrong key.
-        """
-        if not secret:
-            message = "No API key was sent. Send it as `Authorization: Bearer YOUR_KEY` or as `api-key: YOUR_KEY`."
-            raise GatewayError(Kind.INVALID_API_KEY, message)
-        if (caller := self._callers.get(_digest(secret))) is None:
-            raise GatewayError(Kind.INVALID_API_KEY, "Incorrect API key provided: this gateway does not know it.")
-        return caller
+
+def unknown_key(secret: bytes | None) -> GatewayError:
+    """The same words for every wrong key; others where none was sent."""
+    if not secret:
+        message = "No API key was sent. Send it as `Authorization: Bearer YOUR_KEY` or as `api-key: YOUR_KEY`."
+        return GatewayError(Kind.INVALID_API_KEY, message)
+    return GatewayError(Kind.INVALID_API_KEY, "Incorrect API key provided: this gateway does not know it.")
+
+
+def check_standing(caller: Caller, now: float) -> None:
+    """Refuse a caller whose key or team may not ask any more; `now` in seconds since 1970.
+
+    Raises:
+        GatewayError: `key_disabled`, `key_expired`.
+    """
+    key, team = caller.key_terms, caller.team_terms
+    if key is _UNLIMITED and team is _UNLIMITED:
+        return
+    if key.disabled or team.disabled:
+        whose = "This API key" if key.disabled else "The team of this API key"
+        raise GatewayError(Kind.KEY_DISABLED, f"{whose} is disabled. Ask the operator of this gateway for another.")
+    if any(terms.expires is not None and terms.expires <= now for terms in (key, team)):
+        raise GatewayError(Kind.KEY_EXPIRED, "This API key has expired. Ask the operator of this gateway for another.")
+
+
+def may_use(caller: Caller, model: str) -> bool:
+    """Whether key and team both allow a model of the catalogue, by its id."""
+    lists = caller.key_terms.models, caller.team_terms.models
+    return all(not globs or _matches(globs, model) for globs in lists)
+
+
+def check_model(caller: Caller, model: str) -> None:
+    """Refuse a model that the key's or the team's list does not have.
+
+    Raises:
+        GatewayError: `model_not_allowed`.
+    """
+    if not may_use(caller, model):
+        message = f"This API key may not use {model}. GET /v1/models lists the models it may use."
+        raise GatewayError(Kind.MODEL_NOT_ALLOWED, message, param="model")
+
+
+def policy_for(caller: Caller, default: Policy) -> Policy:
+    """The coercion policy of a caller's key, else of its team, else the default."""
+    return caller.key_terms.coercion or caller.team_terms.coercion or default
+
+
+@lru_cache(4096)
+def _matches(globs: tuple[str, ...], model: str) -> bool:
+    return any(fnmatchcase(model.lower(), glob.lower()) for glob in globs)
 
 
 def parse_static(text: str) -> dict[str, str]:
@@ -107,6 +154,19 @@ def mint(randomness: int) -> str:
     """Make a key out of at least 192 random bits: `gw_live_`, 30 base62 digits, 6 base62 digits of CRC32 over both."""
     body = PREFIX + _base62(randomness, _SECRET_DIGITS)
     return body + _base62(zlib.crc32(body.encode()), _CHECK_DIGITS)
+
+
+def well_formed(secret: bytes) -> bool:
+    """Whether a secret could be a key that we made: its form, and the checksum in it."""
+    if not _FORM.fullmatch(secret):
+        return False
+    body, check = secret[:-_CHECK_DIGITS], secret[-_CHECK_DIGITS:]
+    return _base62(zlib.crc32(body), _CHECK_DIGITS).encode() == check
+
+
+def name_key(randomness: int) -> str:
+    """A key's id out of at least 128 random bits. It is no secret."""
+    return "key_" + _base62(randomness, _ID_DIGITS)
 
 
 def _base62(number: int, digits: int) -> str:

@@ -7,7 +7,7 @@ from gateway.flights.gallery import Gallery
 from gateway.flights.paid import PaidCall, follow
 from gateway.flights.recovery import Recovery
 from gateway.flights.settling import Flown, Settling
-from gateway.flights.together import hear, together
+from gateway.flights.together import as_they_come, hear, together
 
 __all__ = [
     "Deadline",
@@ -18,6 +18,7 @@ __all__ = [
     "PaidCall",
     "Recovery",
     "Settling",
+    "as_they_come",
     "follow",
     "hear",
     "together",

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope
 
 from gateway import __version__
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.keys import credentials
+from gateway.core.keys import check_model, credentials, may_use
 from gateway.core.order import Asked
 from gateway.core.request import Dialect, Form, plain
 from gateway.pipeline import Gateway
@@ -41,6 +41,7 @@ class Endpoints:
 
     gateway: Gateway
     store: Store
+    database_answers: Callable[[], Awaitable[bool]]
     scrape: Callable[[], bytes]
     options: WebOptions
 
@@ -66,17 +67,18 @@ class Endpoints:
     async def models(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /v1/models`."""
         outcome = begin(scope, "models")
-        self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
-        return models_reply(self.gateway.catalogue)
+        caller = await self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
+        return models_reply(model for model in self.gateway.catalogue.models.values() if may_use(caller, model.id))
 
     async def model(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /v1/models/{id}`, by any name that leads to a model."""
         outcome = begin(scope, "models")
-        self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
+        caller = await self.gateway.authenticate(_secret(scope[HEADERS]), outcome)
         name = scope["path_params"]["id"]
         if (found := self.gateway.catalogue.resolve(name)) is None:
             message = f"The model {plain(name)!r} does not exist; GET /v1/models lists those that do."
             raise GatewayError(Kind.MODEL_NOT_FOUND, message, param="model")
+        check_model(caller, found.model.id)
         return json_reply(model_object(found.model))
 
     async def live(self, scope: Scope, _receive: Receive) -> Reply:
@@ -85,13 +87,19 @@ class Endpoints:
         return json_reply({"status": "ok"})
 
     async def ready(self, scope: Scope, _receive: Receive) -> Reply:
-        """`GET /readyz`: what is missing; without Redis the gateway still serves, so it is still 200."""
+        """`GET /readyz`: what is missing; what can be served without it still is, so it is 200 all the same."""
         begin(scope, "readyz")
+        redis, database = await asyncio.gather(self._redis_answers(), self.database_answers())
+        checks = {"redis": redis, "database": database}
+        told = {name: "ok" if well else "unavailable" for name, well in checks.items()}
+        return json_reply({"status": "ready" if all(checks.values()) else "degraded", "checks": told})
+
+    async def _redis_answers(self) -> bool:
         try:
             await self.store.execute("PING")
         except StoreUnavailableError:
-            return json_reply({"status": "degraded", "checks": {"redis": "unavailable"}})
-        return json_reply({"status": "ready", "checks": {"redis": "ok"}})
+            return False
+        return True
 
     async def metrics(self, scope: Scope, _receive: Receive) -> Reply:
         """`GET /metrics`, off the event loop: many series take a while to write."""

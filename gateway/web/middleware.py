@@ -137,6 +137,8 @@ _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _UNREAD: Final = frozenset(
     {
         Kind.INVALID_API_KEY,
+        Kind.KEY_DISABLED,
+        Kind.KEY_EXPIRED,
         Kind.INVALID_HEADERS,
         Kind.REQUEST_TOO_LARGE,
         Kind.REQUEST_TIMEOUT,

@@ -31,7 +31,7 @@ browsers get CORS headers.
 _KEYS: Final[list[Json]] = [{"bearer": []}, {"api-key": []}]
 
 _PUBLIC: Final = frozenset({Kind.INVALID_HEADERS, Kind.INTERNAL_ERROR})
-_KEYED: Final = _PUBLIC | {Kind.INVALID_API_KEY}
+_KEYED: Final = _PUBLIC | {Kind.INVALID_API_KEY, Kind.KEY_DISABLED, Kind.KEY_EXPIRED}
 _STORED: Final = _PUBLIC | {Kind.UNKNOWN_URL, Kind.IMAGE_UNAVAILABLE}
 # What is said of paths that are none of ours.
 _NO_PATH: Final = frozenset({Kind.UNKNOWN_URL, Kind.METHOD_NOT_ALLOWED})
@@ -156,7 +156,7 @@ def _model_paths(models: Sequence[str]) -> Json:
     one = _parameter("id", "path", id_, "A model's id, or any name that leads to it; it may have slashes.")
     listed = {"200": answer("The models.", {"application/json": ref("ModelList")})}
     found = {"200": answer("The model.", {"application/json": ref("Model")})}
-    unknown = _KEYED | {Kind.MODEL_NOT_FOUND}
+    unknown = _KEYED | {Kind.MODEL_NOT_FOUND, Kind.MODEL_NOT_ALLOWED}
     return {
         "/v1/models": {"get": _operation("listModels", "models", "All models.", listed, _KEYED)},
         "/v1/models/{id}": {

@@ -87,6 +87,7 @@ def errors(kinds: Iterable[Kind]) -> Json:
 def retry_headers(kinds: Iterable[Kind]) -> list[str]:
     """The headers that tell what to do about errors of these kinds."""
     some = list(kinds)
+    bad_key = any(kind.row.status == Kind.INVALID_API_KEY.row.status for kind in some)
     waits = ["retry-after", "retry-after-ms"] if any(kind.row.retry for kind in some) else []
     limits = OF_LIMITS if Kind.RATE_LIMIT_EXCEEDED in some or Kind.INVALID_VALUE in some else ()
-    return ["x-should-retry", *waits, *limits, *(["www-authenticate"] if Kind.INVALID_API_KEY in some else [])]
+    return ["x-should-retry", *waits, *limits, *(["www-authenticate"] if bad_key else [])]

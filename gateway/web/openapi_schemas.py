@@ -143,7 +143,7 @@ def schemas(models: Sequence[str]) -> dict[str, Json]:
         "Ready": _record(
             {
                 "status": {"enum": ["ready", "degraded"]},
-                "checks": _record({"redis": {"enum": ["ok", "unavailable"]}}),
+                "checks": _record({name: {"enum": ["ok", "unavailable"]} for name in ("redis", "database")}),
             }
         ),
         "Greeting": _record({"message": _TEXT}),

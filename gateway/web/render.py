@@ -11,7 +11,7 @@ import msgspec
 import orjson
 import pybase64
 
-from gateway.core.catalogue import MICRO, Catalogue, Model
+from gateway.core.catalogue import MICRO, Model
 from gateway.core.coerce import Adjustment
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.order import Answer, Picture, media_name
@@ -64,7 +64,7 @@ def error_reply(error: GatewayError) -> Reply:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
     headers += standing_headers(error.standings)
-    if error.kind is Kind.INVALID_API_KEY:
+    if row.status == Kind.INVALID_API_KEY.row.status:
         headers.append((b"www-authenticate", b"Bearer"))
     return json_reply({"error": error_body(error)}, row.status, headers)
 
@@ -141,9 +141,9 @@ def size_word(picture: Picture) -> str | None:
     return word if word in _SIZES else None
 
 
-def models_reply(catalogue: Catalogue) -> Reply:
+def models_reply(models: Iterable[Model]) -> Reply:
     """The list of models."""
-    return json_reply({"object": "list", "data": [model_object(model) for model in catalogue.models.values()]})
+    return json_reply({"object": "list", "data": [model_object(model) for model in models]})
 
 
 def model_object(model: Model) -> dict[str, Any]:

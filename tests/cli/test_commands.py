@@ -48,7 +48,7 @@ def test_help_names_every_command() -> None:
     done = run("--help")
 
     assert done.exit_code == 0
-    for command in ("serve", "demo", "simulate", "models", "plan", "check"):
+    for command in ("serve", "demo", "simulate", "models", "plan", "check", "migrate"):
         assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE)
 
 
@@ -100,6 +100,7 @@ def test_check_is_content_with_a_gateway_that_could_serve(simulator: Simulator, 
         ["settings", "ok"],
         ["catalogue", "ok"],
         ["redis", "ok"],
+        ["database", "ok"],
         ["upstream", "ok"],
     ]
     assert "first, second" in done.stdout
@@ -109,7 +110,8 @@ def test_check_is_content_with_a_gateway_that_could_serve(simulator: Simulator, 
 @pytest.mark.parametrize(
     ("env", "failed"),
     [
-        pytest.param({"GATEWAY_KEYS": ""}, "settings", id="no-keys"),
+        pytest.param({"GATEWAY_KEYS": ""}, "database", id="no-keys"),
+        pytest.param({"GATEWAY_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "database", id="no-database"),
         pytest.param({"GATEWAY_REDIS_URL": "unix:///nowhere"}, "redis", id="no-redis"),
         pytest.param({"GATEWAY_REDIS_URL": "redis+cluster://127.0.0.1:1"}, "redis", id="no-cluster"),
         pytest.param({"GATEWAY_REDIS_URL": "redis+sentinel://127.0.0.1:1/s"}, "redis", id="no-sentinel"),
@@ -129,7 +131,10 @@ def test_check_names_the_one_that_fails(simulator: Simulator, tmp_path: Path, en
 
 
 WRONG_STARTS = [
-    pytest.param({"GATEWAY_KEYS": ""}, "GATEWAY_KEYS", id="no-keys"),
+    pytest.param({"GATEWAY_KEYS": ""}, "gateway302 keys create", id="no-keys"),
+    pytest.param({"GATEWAY_SECRET": "changeme"}, "GATEWAY_SECRET", id="weak-secret"),
+    pytest.param({"GATEWAY_ADMIN_KEY": "short"}, "GATEWAY_ADMIN_KEY", id="short-admin-key"),
+    pytest.param({"GATEWAY_DATABASE_URL": "sqlite:////etc/passwd"}, "GATEWAY_DATABASE_URL", id="no-database-file"),
     pytest.param({"GATEWAY_UPSTREAM_KEYS": ""}, "AI302_API_KEY", id="no-upstream-key"),
     pytest.param({"GATEWAY_CACHE_TTL": "soon"}, "GATEWAY_CACHE_TTL", id="wrong-setting"),
     pytest.param({"GATEWAY_DEFAULT_MODEL": "nobody"}, "default_model", id="wrong-model"),

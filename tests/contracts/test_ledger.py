@@ -1,15 +1,13 @@
 """What every ledger promises: the one in the database, and the fake that the pipeline is tested with."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from gateway.adapters.database import Database
 from gateway.adapters.ledger import SqlLedger
-from gateway.adapters.tables import BUDGETS, METADATA, USAGE, WORKERS
+from gateway.adapters.tables import BUDGETS, USAGE, WORKERS
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Terms
 from gateway.core.ledger import Draft, Ending, Generation, State
@@ -20,14 +18,6 @@ CALLER = Caller("key_1", "team")
 PRICE = 40_000
 URL = "https://pictures.example/1.png"
 LOST = GatewayError(Kind.UPSTREAM_UNKNOWN, "lost")
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'gateway.db'}", lambda: None)
-    await database.write(METADATA.create_all)
-    yield database
-    await database.aclose()
 
 
 @pytest.fixture
@@ -182,8 +172,8 @@ async def test_what_was_reserved_and_not_sent_is_let_go(ledger: SqlLedger, datab
     assert await money(database) == {(0, 0)}
 
 
-async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, tmp_path: Path) -> None:
-    other = Database(f"sqlite:///{tmp_path / 'gateway.db'}", lambda: None)
+async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, database_url: str) -> None:
+    other = Database(database_url, lambda: None)
     with other._writing.begin(), pytest.raises(DatabaseUnavailableError):
         await ledger.reserve(draft(), "k_1")
 

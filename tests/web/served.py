@@ -43,6 +43,8 @@ class Web:
 @contextmanager
 def served(settings: Settings, log_file: Path) -> Iterator[Web]:
     """Serve these settings on a free port; what the application changes in the process is put back."""
+    if settings.data_dir == Settings().data_dir:
+        settings = msgspec.structs.replace(settings, data_dir=str(log_file.parent / "data"))
     root = logging.getLogger()
     handlers, level, thresholds = root.handlers, root.level, gc.get_threshold()
     with log_file.open("wb") as file, socket.create_server(("127.0.0.1", 0)) as listening:

@@ -40,7 +40,7 @@ def value(web: Web, sample: str, **labels: str) -> float:
 
 def test_a_live_and_ready_gateway_says_so(web: Web) -> None:
     assert web.client.get("/livez").json() == {"status": "ok"}
-    assert web.client.get("/readyz").json() == {"status": "ready", "checks": {"redis": "ok"}}
+    assert web.client.get("/readyz").json() == {"status": "ready", "checks": {"redis": "ok", "database": "ok"}}
 
 
 def test_without_redis_it_is_degraded_and_still_200(simulator: Simulator, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_without_redis_it_is_degraded_and_still_200(simulator: Simulator, tmp_pa
         errors = value(web, "gateway_dependency_errors_total", dependency="cache")
 
     assert [answer.status_code for answer in answers] == [200] * 3
-    assert answers[0].json() == {"status": "degraded", "checks": {"redis": "unavailable"}}
+    assert answers[0].json() == {"status": "degraded", "checks": {"redis": "unavailable", "database": "ok"}}
     assert (drawn.status_code, drawn.headers["x-gateway-cache"]) == (200, "miss")
     assert drawn.headers["cache-status"] == "gateway; fwd=miss"
     assert errors >= 1

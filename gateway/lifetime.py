@@ -1,0 +1,117 @@
+"""What begins and ends with the application: background work, the last commits, connections."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from starlette.applications import Starlette
+
+from gateway.adapters.database import Database
+from gateway.adapters.ledger import SqlLedger
+from gateway.adapters.log import Bridge, LineLog
+from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
+from gateway.adapters.observation import Observation
+from gateway.adapters.teams import TeamDirectory
+from gateway.pipeline import Gateway
+from gateway.ports import DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from gateway.adapters.media import ObjectMedia
+
+_SWEEP_EVERY: Final = 600.0
+_MIGRATE_EVERY: Final = 1.0
+# How long a stopping worker waits for a database that is away, in seconds.
+_WRITE_WITHIN: Final = 10.0
+
+
+class _Closing(Protocol):
+    async def aclose(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """The database, brought to the newest schema when it could not be before, and what is known of it."""
+
+    url: str
+    database: Database
+    directory: TeamDirectory
+    observation: Observation
+
+    async def watch(self) -> None:
+        """Until the end: migrate as soon as there is a database, then learn what changes in it."""
+        while not await self._is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
+            await asyncio.sleep(_MIGRATE_EVERY)
+        await self.directory.keep_fresh()
+
+    async def _is_migrated(self) -> bool:
+        try:
+            if not await self.database.read(is_current):
+                await asyncio.to_thread(upgrade, self.url)
+        except DatabaseUnavailableError:
+            return False
+        except WrongDatabaseError as error:
+            self.observation.fault("database", error)
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is running, and what is to be closed."""
+
+    gateway: Gateway
+    media: "ObjectMedia | None"
+    durable: Durable
+    ledger: SqlLedger
+    background: Sequence[Callable[[], Coroutine[None, None, None]]]
+    connections: Sequence[_Closing]
+    observation: Observation
+    lines: LineLog
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """From the first request to the last commit."""
+        _log_through(self.lines)
+        _settle_memory()
+        loop = asyncio.get_running_loop()
+        running = [loop.create_task(work()) for work in self.background]
+        if self.media is not None:
+            running.append(loop.create_task(self.media.sweep_forever(_SWEEP_EVERY, self._media_failed)))
+        self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
+        try:
+            yield
+        finally:
+            # What is paid for is waited for, and kept.
+            await self.gateway.flights.drain()
+            await self.gateway.settling.errands.drain(_WRITE_WITHIN)
+            for task in running:
+                task.cancel()
+            with contextlib.suppress(DatabaseUnavailableError):
+                await self.ledger.leave()
+            if self.media is not None:
+                self.media.close()
+            await self.durable.database.aclose()
+            await asyncio.gather(*(connection.aclose() for connection in self.connections))
+            self.lines.write("info", "stopped", {"pid": os.getpid()})
+            self.lines.close()
+
+    def _media_failed(self, _error: Exception) -> None:
+        self.observation.dependency_error("media")
+
+
+def _log_through(lines: LineLog) -> None:
+    root = logging.getLogger()
+    root.handlers = [Bridge(lines)]
+    root.setLevel(logging.WARNING)
+
+
+def _settle_memory() -> None:
+    """What is loaded now stays: the collector need not walk it again and again while a thousand calls are in flight."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
