@@ -43,7 +43,7 @@ def read_submitted(reply: Reply, *, known_model: bool = True) -> Submitted:
     error = error_in(reply, data, known_model=known_model)
     if error is not None:
         if data.get("status") in _FAILED:
-            error.billed = False
+            error.may_be_billed = False
         raise error
     url = picture_url(_as_v1(data))
     if url is None and not named:
@@ -73,7 +73,7 @@ def read_task(reply: Reply) -> Submitted | None:
     if error is not None:
         error.upstream_request_id = bill or reply.request_id
         if status in _FAILED:
-            error.billed = False
+            error.may_be_billed = False
         raise error
     url = picture_url(_as_v1(data))
     if url is None:
