@@ -116,7 +116,7 @@ def test_a_task_that_ended_badly_is_its_kind(answer: Answer, kind: Kind, unknown
         read_task(reply(answer))
 
     assert (caught.value.kind, caught.value.outcome_unknown) == (kind, unknown)
-    assert caught.value.upstream_request_id == "r-1"
+    assert caught.value.upstream_request_id == ""
 
 
 @pytest.mark.parametrize(
