@@ -58,7 +58,7 @@ WRONG = [
     ("GATEWAY_UPSTREAM_TIMEOUT", "0"),
     ("GATEWAY_UPSTREAM_TIMEOUT", "nan"),
     ("GATEWAY_UPSTREAM_TIMEOUT", "inf"),
-    ("GATEWAY_UPSTREAM_MODE", "task"),
+    ("GATEWAY_UPSTREAM_MODE", "webhook"),
     ("GATEWAY_UPSTREAM_CONCURRENCY", "0"),
     ("GATEWAY_UPSTREAM_URL", "api.302.ai"),
     ("GATEWAY_UPSTREAM_URL", "ftp://api.302.ai"),

@@ -116,20 +116,21 @@ class GatewayError(Exception):
         """The public id of the 302 key that was asked last, for the log; never told to callers."""
         self.said: Said | None = None
         """302's own words in numbers, where 302 answered at all."""
-        self.billed: bool | None = None
-        """False where 302 itself says that the call failed: surely not billed, whatever the kind says. Else None."""
+        self.may_be_billed: bool | None = None
+        """Where more is known than the kind says: False for a task that 302 itself calls failed, True for a picture
+        that was made and then withheld."""
 
     @property
     def outcome_unknown(self) -> bool:
         """Whether the call may have been billed although no picture came; otherwise it surely was not."""
-        return self.kind.row.outcome_unknown and self.billed is None
+        return self.kind.row.outcome_unknown if self.may_be_billed is None else self.may_be_billed
 
     def copy(self) -> "GatewayError":
         """An equal error without a traceback: one failure is told to several waiters, each raises its own."""
         twin = GatewayError(
             self.kind, self.message, param=self.param, retry_after=self.retry_after, standings=self.standings
         )
-        twin.billed = self.billed
+        twin.may_be_billed = self.may_be_billed
         return twin
 
 

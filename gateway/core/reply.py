@@ -121,6 +121,8 @@ def _error(failure: Kind, reply: Reply, data: dict[str, Any]) -> GatewayError:
     error = GatewayError(failure, message, retry_after=wait if failure is Kind.UPSTREAM_RATE_LIMITED else None)
     error.upstream_request_id = reply.request_id
     error.said = Said(reply.status, code, wait)
+    if failure is Kind.CONTENT_POLICY and reply.status // 100 == _SUCCESS and code is None:
+        error.may_be_billed = True
     return error
 
 

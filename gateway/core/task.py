@@ -43,11 +43,11 @@ def read_submitted(reply: Reply, *, known_model: bool = True) -> Submitted:
     error = error_in(reply, data, known_model=known_model)
     if error is not None:
         if data.get("status") in _FAILED:
-            error.billed = False
+            error.may_be_billed = False
         raise error
     url = picture_url(_as_v1(data))
     if url is None and not named:
-        raise _unknown("302.AI accepted the request and named no task; it may have been billed.", reply)
+        raise _unknown("302.AI accepted the request and named no task; it may have been billed.", reply.request_id)
     return Submitted(named, url or "", billed_as(data) or reply.request_id)
 
 
@@ -55,6 +55,8 @@ def read_task(reply: Reply) -> Submitted | None:
     """How a task stands, by an answer of `GET /302/v2/image/fetch/{task_id}`: with its picture, or None if it runs.
 
     302 documents no price for a task that failed, so that is taken as not billed; its kind is that of its `err_code`.
+
+    An error names what the task is booked under, never the id of this question.
 
     Raises:
         ValueError: this is no task; ask again.
@@ -71,13 +73,13 @@ def read_task(reply: Reply) -> Submitted | None:
     bill = billed_as(data)
     error = error_in(reply, _as_v1(data))
     if error is not None:
-        error.upstream_request_id = bill or reply.request_id
+        error.upstream_request_id = bill
         if status in _FAILED:
-            error.billed = False
+            error.may_be_billed = False
         raise error
     url = picture_url(_as_v1(data))
     if url is None:
-        raise _unknown("302.AI completed the picture and gave no address of it; it may have been billed.", reply)
+        raise _unknown("302.AI completed the picture and gave no address of it; it may have been billed.", bill)
     return Submitted("", url, bill)
 
 
@@ -94,7 +96,7 @@ def _as_v1(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "data": vendor} if isinstance(vendor, dict) else data
 
 
-def _unknown(message: str, reply: Reply) -> GatewayError:
+def _unknown(message: str, request_id: str) -> GatewayError:
     error = GatewayError(Kind.UPSTREAM_UNKNOWN, message)
-    error.upstream_request_id = reply.request_id
+    error.upstream_request_id = request_id
     return error

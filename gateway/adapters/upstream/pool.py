@@ -94,7 +94,7 @@ class KeyPool:
         key = self._choose(left, model, now)
         if key is None:
             raise pool.exhausted([key.health for key in self._keys.values()], model, now)
-        if key.health.out_for(model, now) not in (None, Cause.FAILING):
+        if key.health.out_for(model, now) is not None and key.health.may_probe(model, now):
             self._note(key, pool.probing(key.health, model, now))
         key.in_flight += 1
         return Lease(key.id, key.secret, model, now)
@@ -154,20 +154,22 @@ class KeyPool:
             self._on_health(key.id, key.health.out(now) is None)
 
     def _choose(self, left: list[_Key], model: str, now: float) -> _Key | None:
+        """A key, or none.
+
+        Where every key is out, a call that was not refused yet is sent all the same, once: a refusal costs nothing, a
+        key that was mended is found at once, and a request that 302 refuses on every key, whatever it says of them,
+        cannot shut out all others. Busy keys have said how long they want to be left alone; but where there is only
+        one, its callers have been told as much, and 302 may limit one model and not another.
+        """
         usable = [key for key in left if _usable(key.health, model, now)]
-        # That all keys fail is no reason to send nothing: it may be 302 itself, and it may be over.
-        usable = usable or [key for key in left if key.health.out_for(model, now) is Cause.FAILING]
         if not usable:
-            # No key is left: one call at a time may see whether that is still so. A busy one has said how long it is.
-            asking = [key for key in left if key.health.out(now) is not Cause.BUSY and self._is_free(key, model, now)]
-            usable = asking if all(key.health.out_for(model, now) for key in self._keys.values()) else []
+            usable = [key for key in left if key.health.out_for(model, now) is Cause.FAILING]
+        alone = len(self._keys) == 1
+        if not usable and len(left) == len(self._keys) and (alone or not any(_is_busy(key, now) for key in left)):
+            usable = left
         if len(usable) > 1:
             usable = self._lot.sample(usable, 2)
         return min(usable, key=lambda key: key.in_flight, default=None)
-
-    def _is_free(self, key: _Key, model: str, now: float) -> bool:
-        """Whether no other call is trying a key that is out, or has been at it for so long that the next may."""
-        return not key.in_flight or now >= max(key.health.models.get(model, 0.0), key.health.probe)
 
     def _learn(self, key: _Key, data: object) -> None:
         key.shared = Health()  # what Redis does not hold, or nobody can read, is written anew
@@ -200,6 +202,10 @@ class KeyPool:
 
 def _usable(health: Health, model: str, now: float) -> bool:
     return health.out_for(model, now) is None or health.may_probe(model, now)
+
+
+def _is_busy(key: _Key, now: float) -> bool:
+    return key.health.out(now) is Cause.BUSY
 
 
 def _status(key: _Key, now: float) -> KeyStatus:

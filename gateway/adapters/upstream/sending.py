@@ -129,10 +129,14 @@ class Upstream302:
             last = job.last
             if last is None:
                 raise
-            if last.kind is none.kind:
-                last.retry_after = none.retry_after
+            if none.kind is not Kind.UPSTREAM_RATE_LIMITED:
                 raise last from None
-            none.upstream_key, none.upstream_request_id = last.upstream_key, last.upstream_request_id
+            # Of several complaints, that of a key which only wants to wait is what helps the caller.
+            none.upstream_key, none.upstream_request_id, none.said = (
+                last.upstream_key,
+                last.upstream_request_id,
+                last.said,
+            )
             raise none from last
 
     async def _once(self, job: _Job, lease: Lease) -> Drawn:
