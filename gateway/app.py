@@ -27,6 +27,7 @@ from gateway.adapters.log import LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.repeats import SqlRepeats
 from gateway.adapters.secret import read_or_make
 from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import pooled
@@ -38,7 +39,7 @@ from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
-from gateway.flights import Errands, Flights, Gallery, Recovery, Settling
+from gateway.flights import Errands, Flights, Gallery, Recovery, Repeated, Settling
 from gateway.lifetime import Durable, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
@@ -109,6 +110,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         upstream=upstream,
         gallery=gallery,
         settling=settling,
+        repeated=Repeated(SqlRepeats(database), errands, clock),
         observer=observation,
         clock=clock,
         options=_options(settings),

@@ -4,8 +4,6 @@ The steps are verbs, and each decides through `gateway.core` and acts through a 
 Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s part.
 """
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -34,15 +32,23 @@ from gateway.core.order import (
 )
 from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
-from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
-from gateway.flights import Flights, Flown, Gallery, PaidCall, Settling, as_they_come, follow, together
+from gateway.core.translate import Payload, Plan, describe, translate
+from gateway.flights import (
+    Flights,
+    Flown,
+    Gallery,
+    PaidCall,
+    Repeated,
+    Settling,
+    as_they_come,
+    follow,
+    together,
+    told_again,
+)
 from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
+from gateway.understanding import meaning, note, understand
 
 _FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
-# Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
-# worker.
-_LARGE: Final = 256 * 1024
-_SMALL: Final = 4 * 1024
 _MOST_UNDERSTOOD: Final = 1024
 
 
@@ -58,6 +64,7 @@ class Gateway:
     upstream: Upstream
     gallery: Gallery
     settling: Settling
+    repeated: Repeated
     observer: Observer
     clock: Clock
     options: Options
@@ -86,9 +93,14 @@ class Gateway:
         """
         try:
             pictures = await together([self._picture(order, slot) for slot in range(len(order.plan.payloads))])
+        except GatewayError as error:
+            await self.repeated.failed(order, error)
+            raise
         finally:
             await self._leave(order)
         await self._count(order, pictures)
+        if order.repeat is None:
+            await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
 
     async def each(self, order: Order) -> AsyncIterator[Picture | None]:
@@ -131,7 +143,12 @@ class Gateway:
         return translate(request, self.catalogue, policy, scope, self.options.rules)
 
     async def admit(self, order: Order) -> Order:
-        """Rate windows and places, in one step, which looks for kept pictures on its way."""
+        """Rate windows and places, in one step, which looks for kept pictures on its way.
+
+        The same request under the same Idempotency-Key was admitted before.
+        """
+        if (repeat := await self.repeated.claim(order)) is not None:
+            return msgspec.structs.replace(order, repeat=repeat)
         fingerprints = [payload.fingerprint for payload in order.plan.payloads]
         names = [self.cache.name(fingerprint) for fingerprint in fingerprints] if order.asked.look_up else None
         admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(fingerprints), names)
@@ -140,6 +157,8 @@ class Gateway:
 
     async def recall(self, order: Order, slot: int) -> Picture | None:
         """Look for a kept picture in what was found."""
+        if order.repeat is not None:
+            return told_again(order.repeat)[slot]
         if order.found is None:
             return None
         found = self.cache.read(order.plan.payloads[slot].fingerprint, order.found[slot])
@@ -147,15 +166,16 @@ class Gateway:
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
 
-    async def join(self, order: Order, payload: Payload) -> Picture:
+    async def join(self, order: Order, slot: int) -> Picture:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""
+        payload = order.plan.payloads[slot]
         fresh = not order.asked.look_up
         # A fresh picture is for its caller alone, who may have given up waiting and come back for it.
         key = f"{order.caller.key}:{payload.fingerprint}" if fresh else payload.fingerprint
         alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(order, payload), patience, fresh=alone)
+            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
@@ -163,9 +183,9 @@ class Gateway:
         state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    def reserve(self, order: Order, payload: Payload) -> PaidCall:
+    def reserve(self, order: Order, slot: int) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
-        draft_id = token_hex(16)
+        draft_id, payload = token_hex(16), order.plan.payloads[slot]
         fresh = not order.asked.look_up
         draft = Draft(
             id=draft_id,
@@ -175,6 +195,7 @@ class Gateway:
             model=order.outcome.model,
             reserved=order.plan.model.price,
             ttl=self.options.picture_ttl if order.asked.keep else 0,
+            attempt=order.attempt(slot),
             is_retry=order.asked.is_retry,
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft)
@@ -211,27 +232,30 @@ class Gateway:
         """Pictures → Answer, with bytes where they were asked for."""
         if order.format != "url":
             pictures = await together([self.materialize(order, picture) for picture in pictures])
-        plan, created = order.plan, int(self.clock.now())
-        return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings)
+        plan, repeat = order.plan, order.repeat
+        created = int(self.clock.now()) if repeat is None else repeat.created
+        return Answer(
+            created, pictures, order.format, order.usage, plan.adjustments, order.standings, replayed=repeat is not None
+        )
 
     async def _picture(self, order: Order, slot: int) -> Picture:
-        return await self.recall(order, slot) or await self.join(order, order.plan.payloads[slot])
+        return await self.recall(order, slot) or await self.join(order, slot)
 
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
         return await self.materialize(order, await self._picture(order, slot))
 
-    async def _fly(self, order: Order, payload: Payload) -> Flown:
+    async def _fly(self, order: Order, slot: int) -> Flown:
         if order.place is not None:
             order.place.share()
         try:
-            return await self._pay(order, payload)
+            return await self._pay(order, slot)
         finally:
             await self._leave(order)
 
-    async def _pay(self, order: Order, payload: Payload) -> Flown:
-        call = self.reserve(order, payload)
+    async def _pay(self, order: Order, slot: int) -> Flown:
+        call = self.reserve(order, slot)
         try:
-            result: Drawn | GatewayError = await self.send(order, payload, call)
+            result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
         except EarlierError as found:
             row = await follow(self.settling.ledger, self.settling.wakeups, found.row)
             if row.url is None:
@@ -263,34 +287,14 @@ class Gateway:
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
-        data = await asked.read()
         scope = scope_of(self.options.cache_scope, caller)
-        if isinstance(data, Form) or len(data) > _LARGE:
-            understood = await asyncio.to_thread(self._read, asked, data, policy, scope)
-        else:
-            key = (asked.dialect, asked.model, data, policy, scope)
-            known = self.memo.find(key)
-            understood = self._read(asked, data, policy, scope) if known is None else known
-            if known is None and len(data) <= _SMALL:
-                self.memo.keep(key, understood)
-        plan = understood.plan
-        outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
-        outcome.model = plan.model.id if plan.known else "other"
-        outcome.micro_usd, outcome.adjusted = plan.model.price, understood.adjusted
-        check_model(caller, plan.model.id)
+        understood = await understand(self.memo, asked, policy, scope, self._read)
+        note(understood, outcome)
+        check_model(caller, understood.plan.model.id)
         return understood
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
         if request.model is None and asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
-        plan = self.translate(request, policy, scope)
-        return Understood(
-            plan=plan,
-            adjusted=tuple(adjustment.field for adjustment in plan.adjustments),
-            format=image_format(request, self.options.rules),
-            usage=is_gpt_image(request.model),
-            stream=request.stream,
-            prompt_length=len(request.prompt),
-            digest=hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16],
-        )
+        return meaning(request, self.translate(request, policy, scope), self.options.rules)

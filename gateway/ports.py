@@ -10,6 +10,7 @@ from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation
 from gateway.core.limits import Admission
 from gateway.core.outcome import Outcome
+from gateway.core.repeats import Repeat
 
 
 class StoreUnavailableError(Exception):
@@ -225,6 +226,16 @@ class Ledger(Protocol):
 
     async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
         """Rows whose bill is to be asked for."""
+
+
+class Repeats(Protocol):
+    """What Idempotency-Keys stand for. Its methods raise `DatabaseUnavailableError`."""
+
+    async def claim(self, key: str, name: str, digest: bytes) -> Repeat | None:
+        """Take a name for a request; how it ended, where it was asked before; raises `GatewayError`."""
+
+    async def keep(self, key: str, name: str, repeat: Repeat) -> None:
+        """Note how it ended."""
 
 
 class Downloader(Protocol):

@@ -14,6 +14,7 @@ from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
 from gateway.core.limits import Admission, limits_of, refused
 from gateway.core.outcome import Outcome
+from gateway.core.repeats import Repeat, reused
 from gateway.core.windows import Windows
 from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, Progress
 
@@ -165,6 +166,22 @@ class MemoryLedger:
             return None
         self.rows[found] = msgspec.structs.replace(self.rows[found], version=row.version + 1, **values)
         return self.rows[found]
+
+
+@dataclass
+class MemoryRepeats:
+    """Idempotency keys, in a dict."""
+
+    names: dict[tuple[str, str], tuple[bytes, Repeat | None]] = field(default_factory=dict)
+
+    async def claim(self, key: str, name: str, digest: bytes) -> Repeat | None:
+        first, repeat = self.names.setdefault((key, name), (digest, None))
+        if first != digest:
+            raise reused()
+        return repeat
+
+    async def keep(self, key: str, name: str, repeat: Repeat) -> None:
+        self.names[key, name] = self.names[key, name][0], repeat
 
 
 @dataclass

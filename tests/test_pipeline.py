@@ -256,3 +256,90 @@ async def test_a_plan_looks_and_sends_nothing(world: World) -> None:
 
     assert world.transcript() == ["read", "recall", "recall"]
     assert (plan["cached"], plan["price"]) == ([True, False], 0.08)
+
+
+async def test_the_same_idempotency_key_is_told_the_same_and_pays_nothing(world: World) -> None:
+    first = await world.ask(attempt="once", look_up=False)
+    world.transcript()
+    world.clock.advance(100)
+
+    again = await world.ask(attempt="once", look_up=False)
+    other = await world.ask(SECOND, attempt="once", look_up=False)
+
+    assert (again.created, again.pictures[0].url) == (first.created, first.pictures[0].url)
+    assert [answer.replayed for answer in (first, again, other)] == [False, True, False]
+    assert len(world.upstream.bodies) == 2
+
+
+async def test_an_idempotency_key_stands_for_one_request(world: World) -> None:
+    await world.ask(attempt="once")
+
+    with pytest.raises(GatewayError) as caught:
+        await world.ask(attempt="once", fields={"prompt": "a dog"})
+
+    assert caught.value.kind is Kind.IDEMPOTENCY_KEY_REUSED
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls"), [(Kind.CONTENT_POLICY, 1), (Kind.UPSTREAM_UNKNOWN, 1), (Kind.UPSTREAM_UNREACHABLE, 2)]
+)
+async def test_what_was_sent_and_failed_is_told_again_and_what_was_not_is_tried(
+    world: World, kind: Kind, calls: int
+) -> None:
+    world.upstream.failure = GatewayError(kind, "no")
+
+    for _ in range(2):
+        with pytest.raises(GatewayError) as caught:
+            await world.ask(attempt="once", look_up=False)
+        world.clock.advance(100)
+
+    assert (caught.value.kind, caught.value.replayed) == (kind, calls == 1)
+    assert len(world.upstream.bodies) == calls
+
+
+async def test_requests_with_the_same_idempotency_key_join_while_one_runs(world: World) -> None:
+    world.upstream.gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(world.ask(attempt="once", look_up=False)) for _ in range(3)]
+    await until(lambda: world.record.verbs.count("reserve") == 3)
+    world.upstream.gate.set()
+
+    answers = await asyncio.gather(*tasks)
+
+    assert len({answer.pictures[0].url for answer in answers}) == 1
+    assert len(world.upstream.bodies) == 1
+
+
+async def test_a_retry_finds_what_its_first_attempt_paid_for_where_caching_is_bypassed(world: World) -> None:
+    first = await world.ask(look_up=False, keep=False)
+    world.clock.advance(600)
+    world.gateway.flights._live.clear()
+
+    again = await world.ask(look_up=False, keep=False, is_retry=True)
+    world.clock.advance(600)
+    world.gateway.flights._live.clear()
+    later = await world.ask(look_up=False, keep=False, is_retry=True)
+
+    urls = [answer.pictures[0].url for answer in (first, again, later)]
+    assert urls == ["https://pictures.example/1.png", *urls[:1], "https://pictures.example/2.png"]
+
+
+async def test_without_the_database_nothing_new_is_paid_and_hits_are_served(world: World) -> None:
+    await world.ask()
+    world.ledger.away = True
+
+    hit = await world.ask()
+    with pytest.raises(GatewayError) as caught:
+        await world.ask(fields={"prompt": "a dog"})
+
+    assert (words(hit), caught.value.kind) == (["hit"], Kind.STORE_UNAVAILABLE)
+    assert len(world.upstream.bodies) == 1
+
+
+async def test_a_budget_that_is_used_up_sends_nothing(world: World) -> None:
+    world.ledger.budget = 39_999
+
+    with pytest.raises(GatewayError) as caught:
+        await world.ask()
+
+    assert (caught.value.kind, world.upstream.bodies) == (Kind.INSUFFICIENT_QUOTA, [])

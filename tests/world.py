@@ -9,7 +9,7 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.keys import Keyring
 from gateway.core.order import Answer, Asked, Options
 from gateway.core.outcome import Outcome
-from gateway.flights import Errands, Flights, Gallery, Settling
+from gateway.flights import Errands, Flights, Gallery, Repeated, Settling
 from gateway.pipeline import Gateway
 from tests.fakes import (
     FakeClock,
@@ -20,6 +20,7 @@ from tests.fakes import (
     MemoryCache,
     MemoryLedger,
     MemoryLimiter,
+    MemoryRepeats,
     Recorder,
     reading,
 )
@@ -56,6 +57,7 @@ class World:
             upstream=self.upstream,
             gallery=gallery,
             settling=self.settling,
+            repeated=Repeated(MemoryRepeats(), self.settling.errands, self.clock),
             observer=self.observer,
             clock=self.clock,
             options=self.options,
@@ -67,11 +69,14 @@ class World:
         *,
         look_up: bool = True,
         keep: bool = True,
+        attempt: str | None = None,
+        is_retry: bool = False,
         fields: Mapping[str, object] | None = None,
     ) -> Answer:
         """One generation, from its key to its answer."""
         body = orjson.dumps({"model": MODEL, "prompt": "a cat", **(fields or {})})
-        asked = Asked(reading(body, self.record), look_up=look_up, keep=keep)
+        read = reading(body, self.record)
+        asked = Asked(read, look_up=look_up, keep=keep, attempt=attempt, is_retry=is_retry)
         self.outcome = Outcome(request_id="req_1", method="POST")
         order = await self.gateway.admit(await self.gateway.accept(secret, asked, self.outcome))
         return await self.gateway.generate(order)

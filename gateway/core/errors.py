@@ -110,6 +110,8 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after = kind.row.retry_after if retry_after is None else retry_after
         self.standings = standings
+        self.replayed = False
+        """Whether an earlier request with the same Idempotency-Key was told this."""
         self.upstream_request_id = ""
         """302's id of the call that failed, for the log; never told to callers."""
         self.upstream_key = ""

@@ -13,6 +13,7 @@ from gateway.core.coerce import Adjustment, Policy
 from gateway.core.errors import invalid_value
 from gateway.core.keys import Caller
 from gateway.core.outcome import CacheState, Outcome
+from gateway.core.repeats import Repeat
 from gateway.core.request import Dialect, Form
 from gateway.core.standing import Standing
 from gateway.core.translate import ImageFormat, Plan, Rules
@@ -53,6 +54,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     coercion: str | None = None
     look_up: bool = True
     keep: bool = True
+    attempt: str | None = None
+    """The Idempotency-Key: by it the same request is known when it comes again."""
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +80,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     usage: bool
     adjustments: tuple[Adjustment, ...]
     standings: tuple[Standing, ...] = ()
+    replayed: bool = False
 
 
 class Understood(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +98,8 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 class Order(msgspec.Struct, frozen=True, gc=False):
     """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds.
 
-    `place` is what it holds among the requests at once, and `found` what was kept of its pictures when it was let in.
+    `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in, and
+    `repeat` how the same request ended before.
     """
 
     caller: Caller
@@ -108,6 +113,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     standings: tuple[Standing, ...] = ()
     found: list[bytes | None] | None = None
     place: "Place | None" = None
+    repeat: Repeat | None = None
+
+    def attempt(self, slot: int) -> str | None:
+        """By what the ledger knows a picture of this very request."""
+        return None if self.asked.attempt is None else f"{self.caller.key}:{self.asked.attempt}:{slot}"
 
 
 class Place:

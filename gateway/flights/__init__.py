@@ -6,6 +6,7 @@ from gateway.flights.flights import Flights
 from gateway.flights.gallery import Gallery
 from gateway.flights.paid import PaidCall, follow
 from gateway.flights.recovery import Recovery
+from gateway.flights.repeated import Repeated, told_again
 from gateway.flights.settling import Flown, Settling
 from gateway.flights.together import as_they_come, hear, together
 
@@ -17,9 +18,11 @@ __all__ = [
     "Gallery",
     "PaidCall",
     "Recovery",
+    "Repeated",
     "Settling",
     "as_they_come",
     "follow",
     "hear",
     "together",
+    "told_again",
 ]

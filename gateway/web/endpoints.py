@@ -14,6 +14,7 @@ from gateway import __version__
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import check_model, credentials, may_use
 from gateway.core.order import Asked
+from gateway.core.repeats import name_of
 from gateway.core.request import Dialect, Form, plain
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
@@ -141,7 +142,6 @@ class Endpoints:
             _expect_json(content_type, dialect)
             return await read_body(scope, receive, self.options.max_body)
 
-        coercion = headers.get(b"x-gateway-coercion")
         directives = _directives(headers.get(b"cache-control"))
         no_store = "no-store" in directives
         return Asked(
@@ -150,15 +150,20 @@ class Endpoints:
             model=scope.get(DEPLOYMENT),
             patience=_patience(headers),
             is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
-            coercion=None if coercion is None else coercion.decode("latin-1"),
+            coercion=_text(headers.get(b"x-gateway-coercion")),
             look_up=not (no_store or "no-cache" in directives),
             keep=not no_store,
+            attempt=name_of(_text(headers.get(b"idempotency-key"))),
         )
 
 
 @cache
 def _document(models: tuple[str, ...]) -> bytes:
     return orjson.dumps(document(__version__, models))
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")
 
 
 def _secret(headers: dict[bytes, bytes]) -> bytes | None:

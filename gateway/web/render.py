@@ -22,6 +22,7 @@ from gateway.core.standing import Standing, go_duration
 
 Headers = list[tuple[bytes, bytes]]
 
+REPLAYED: Final = (b"idempotent-replayed", b"true")
 JSON: Final = (b"content-type", b"application/json")
 # A multiple of three bytes, so that the pieces of base64 join without padding.
 _PIECE: Final = 3 * 16 * 1024
@@ -64,6 +65,8 @@ def error_reply(error: GatewayError) -> Reply:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
     headers += standing_headers(error.standings)
+    if error.replayed:
+        headers.append(REPLAYED)
     if row.status == Kind.INVALID_API_KEY.row.status:
         headers.append((b"www-authenticate", b"Bearer"))
     return json_reply({"error": error_body(error)}, row.status, headers)
@@ -96,6 +99,8 @@ def images_reply(answer: Answer, origin: bytes) -> Reply:
         *adjusted_header(answer.adjustments),
         *standing_headers(answer.standings),
     ]
+    if answer.replayed:
+        headers.append(REPLAYED)
     head = b'{"created":%d,"data":[' % answer.created
     usage = USAGE if answer.usage else b""
     if answer.format == "url":
