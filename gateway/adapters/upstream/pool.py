@@ -79,6 +79,8 @@ class KeyPool:
         self._lot: Final = lot or random.Random()  # noqa: S311 - which key is no secret
         self._changed: Final = asyncio.Event()
         self._fresh = True
+        for id_ in self._keys:
+            on_health(id_, True)  # noqa: FBT003 - the gauge is there from the start
 
     def __repr__(self) -> str:
         return f"KeyPool({', '.join(f'{key.id}: {key.health.state}' for key in self._keys.values())})"
