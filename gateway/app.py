@@ -29,6 +29,7 @@ from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Upstream302, UpstreamOptions
 from gateway.core.catalogue import Catalogue
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
 _SWEEP_EVERY: Final = 600.0
+# Bytes of pictures on their way to their readers, a worker; what is more lies in files.
+_HELD_IN_MEMORY: Final = 24 * 1024 * 1024
+# Pictures come in longer pieces than answers: every piece on its way to a file is a turn of a thread.
+_PICTURE_BUFFER: Final = 128 * 1024
 
 
 def create() -> ASGIApp:
@@ -75,9 +80,14 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     observation = Observation(metrics, lines)
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
     cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
-    transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
+    transports = (
+        pooled(),
+        pooled(read_buffer=_PICTURE_BUFFER),
+        pooled(lambda: PublicResolver(ThreadedResolver()), _PICTURE_BUFFER),
+    )
     upstream = Upstream302(transports[0], _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
     media = _media(settings, clock)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
@@ -85,7 +95,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
         cache=cache,
         flights=Flights(observation),
         upstream=upstream,
-        downloader=GuardedDownloader(transports[2], transports[1], hosts, clock),
+        downloader=GuardedDownloader(transports[2], transports[1], hosts, shelf, clock),
         observer=observation,
         clock=clock,
         options=_options(settings),

@@ -5,6 +5,7 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
 from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.held import Held
 from gateway.core.keys import Caller, Keyring
 from gateway.core.order import (
     MEDIA,
@@ -32,7 +34,6 @@ from gateway.core.order import (
     scope_of,
 )
 from gateway.core.outcome import WORDS, CacheState, Outcome
-from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
 from gateway.flights import Flights, hear, together
@@ -199,7 +200,7 @@ class Gateway:
             data = await self.downloader.fetch(picture.url, order.deadline)
         else:
             data = await self._from_store(self.media, name)
-        return msgspec.structs.replace(picture, data=data)
+        return msgspec.structs.replace(picture, data=order.held.add(data))
 
     async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
@@ -220,9 +221,11 @@ class Gateway:
     async def _take_in(self, url: str) -> str | None:
         """Copy a picture into our store; where that fails 302's own address still serves."""
         try:
-            data = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
-            return await self.media.keep(data, media_type(data) or "") if self.media is not None else None
-        except (GatewayError, MediaUnavailableError):
+            held = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
+            with contextlib.closing(held):
+                data = bytes(await held.read(0, held.size))
+                return await self.media.keep(data, held.media_type or "") if self.media is not None else None
+        except (GatewayError, MediaUnavailableError, OSError):
             self.observer.dependency_error("media")
             return None
 
@@ -239,10 +242,9 @@ class Gateway:
             self.observer.dependency_error("media")
             return True
 
-    async def _from_store(self, media: MediaStore, name: str) -> bytes:
+    async def _from_store(self, media: MediaStore, name: str) -> Held:
         try:
-            if (found := await media.find(name)) is not None:
-                return await media.read(name, 0, found.size)
+            return await media.hold(name)
         except MediaUnavailableError:
             self.observer.dependency_error("media")
         raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The kept picture cannot be read now; ask again for it.")
@@ -274,7 +276,7 @@ class Gateway:
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
-        if request.model is None and asked.model is not None:
+        if asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
         plan = self.translate(request, policy, scope)
         return Understood(

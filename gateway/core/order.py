@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.core.coerce import Adjustment, Policy
 from gateway.core.errors import invalid_value
+from gateway.core.held import Held, Holding
 from gateway.core.keys import Caller
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.request import Dialect, Form
@@ -45,7 +46,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     read: Callable[[], Awaitable[bytes | Form]]
     dialect: Dialect = Dialect.GENERATIONS
     model: str | None = None
-    """The model of whose path this is, for a body that names none."""
+    """The model of whose path this is; it decides over the body's."""
     patience: float | None = None
     """How many seconds the caller said to wait."""
     is_retry: bool = False
@@ -65,7 +66,7 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
     cache: CacheState
     ttl: int = 0
     stored: bool = False
-    data: bytes | None = None
+    data: Held | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -91,7 +92,10 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds."""
+    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds.
+
+    `held` is closed by whoever sends the answer, or knows that there will be none.
+    """
 
     caller: Caller
     plan: Plan
@@ -101,6 +105,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     asked: Asked
     deadline: float
     outcome: Outcome
+    held: Holding = msgspec.field(default_factory=Holding)
 
 
 Key = tuple[Dialect, str | None, bytes, Policy, str]
