@@ -24,7 +24,9 @@ HERE: Final = Path(__file__).parent
 NODE: Final = Path(NODE_DIR, "bin", "node")
 # Where the scripts for Node lie, and which packages lie beside them: OpenAI's own, and those of others.
 _SDKS: Final = HERE.parent / "node"
-PINNED: Final[dict[str, str]] = json.loads((_SDKS / "package.json").read_text("utf-8"))["dependencies"]
+_PINNED: Final[dict[Path, dict[str, str]]] = {
+    folder: json.loads((folder / "package.json").read_text("utf-8"))["dependencies"] for folder in (_SDKS, HERE)
+}
 # None of them may look around on the internet.
 _QUIET: Final = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
@@ -44,14 +46,15 @@ class Client:
     def command(self) -> list[str]:
         """What runs the script."""
         if self.package:
-            return [str(NODE), str((_SDKS if self.package in PINNED else HERE / "node") / f"{self.script}.mjs")]
+            folder = _SDKS if self.package in _PINNED[_SDKS] else HERE / "node"
+            return [str(NODE), str(folder / f"{self.script}.mjs")]
         python = ROOT / self.venv / "bin" / "python" if self.venv else sys.executable
         return [str(python), "-m", f"tests.acceptance.clients.python.{self.script}"]
 
     @property
     def pinned(self) -> str:
-        """The version of an OpenAI package that package.json asks for."""
-        return PINNED[self.package].rpartition("@")[2]
+        """The version of the package that package.json asks for."""
+        return (_PINNED[_SDKS] | _PINNED[HERE])[self.package].rpartition("@")[2]
 
 
 @dataclass(frozen=True)
