@@ -29,6 +29,7 @@ from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.repeats import SqlRepeats
 from gateway.adapters.secret import read_or_make
+from gateway.adapters.shelf import Shelf
 from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
 
 # 302 promises no lifetime of its addresses, so where we keep the bytes one of them never stands for long.
 _LONGEST_URL_TTL: Final = 3600
+# Bytes of pictures on their way to their readers, a worker; what is more lies in files.
+_HELD_IN_MEMORY: Final = 24 * 1024 * 1024
+# Pictures come in longer pieces than answers: every piece on its way to a file is a turn of a thread.
+_PICTURE_BUFFER: Final = 128 * 1024
 
 
 def create() -> ASGIApp:
@@ -84,13 +89,18 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
     database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
     ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold)
-    transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
+    transports = (
+        pooled(),
+        pooled(read_buffer=_PICTURE_BUFFER),
+        pooled(lambda: PublicResolver(ThreadedResolver()), _PICTURE_BUFFER),
+    )
     keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
     wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
     upstream = Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
     media = _media(settings, clock)
-    downloader = GuardedDownloader(transports[2], transports[1], hosts, clock)
+    downloader = GuardedDownloader(transports[2], transports[1], hosts, shelf, clock)
     url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
     gallery = Gallery(media, downloader, observation, clock, url_ttl)
     cache = RedisCache(pictures, clock)

@@ -99,8 +99,7 @@ class Gateway:
         finally:
             await self._leave(order)
         await self._count(order, pictures)
-        if order.repeat is None:
-            await self.repeated.drew(order, pictures)
+        await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
 
     async def each(self, order: Order) -> AsyncIterator[Picture | None]:
@@ -226,7 +225,8 @@ class Gateway:
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
-        return msgspec.structs.replace(picture, data=await self.gallery.bytes_of(picture.url, order.deadline))
+        data = order.held.add(await self.gallery.bytes_of(picture.url, order.deadline))
+        return msgspec.structs.replace(picture, data=data)
 
     async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
@@ -295,6 +295,6 @@ class Gateway:
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
-        if request.model is None and asked.model is not None:
+        if asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
         return meaning(request, self.translate(request, policy, scope), self.options.rules)

@@ -1,11 +1,12 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
+from gateway.core.held import Held
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation
 from gateway.core.limits import Admission
@@ -155,6 +156,9 @@ class MediaStore(Protocol):
     async def read(self, name: str, start: int, end: int) -> bytes:
         """The bytes [start, end). Raises `MediaUnavailableError`."""
 
+    async def hold(self, name: str) -> Held:
+        """A picture to be read piece by piece. Raises `MediaUnavailableError`, also where there is none."""
+
 
 class Directory(Protocol):
     """The keys of the database, as this process knows them."""
@@ -241,8 +245,18 @@ class Repeats(Protocol):
 class Downloader(Protocol):
     """The guarded fetcher of image bytes."""
 
-    async def fetch(self, url: str, deadline: float) -> bytes:
-        """Fetch a picture's bytes before the deadline (monotonic seconds); raises `GatewayError`."""
+    async def fetch(self, url: str, deadline: float) -> Held:
+        """Fetch a picture whole before the deadline (monotonic seconds); raises `GatewayError`.
+
+        The caller closes what it gets.
+        """
+
+
+class Shelf(Protocol):
+    """Where the bytes of pictures wait for their readers."""
+
+    async def hold(self, chunks: AsyncIterator[bytes], size: int | None) -> Held:
+        """Take all chunks in, `size` bytes as far as is known; raises OSError, or what the chunks raise."""
 
 
 class Observer(Protocol):

@@ -14,6 +14,7 @@ from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
 from gateway.core.limits import Admission, limits_of, refused
 from gateway.core.outcome import Outcome
+from gateway.core.picture import media_type, size_of
 from gateway.core.repeats import Repeat, reused
 from gateway.core.windows import Windows
 from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, Progress
@@ -261,17 +262,53 @@ class FakeUpstream:
 
 
 @dataclass
+class FakeHeld:
+    """A picture's bytes, held in memory; told apart by what they are recognised as."""
+
+    data: bytes
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    @property
+    def media_type(self) -> str | None:
+        return media_type(self.data)
+
+    @property
+    def dimensions(self) -> tuple[int, int] | None:
+        return size_of(self.data)
+
+    async def read(self, start: int, end: int) -> bytes:
+        return self.data[start:end]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
 class FakeDownloader:
-    """The fetcher; the bytes are the URL's own."""
+    """The fetcher; the bytes are the URL's own, unless others are given.
+
+    It fails always, or only for URLs with a certain text in them; what does not fail waits where it is told.
+    """
 
     record: Recorder = field(default_factory=Recorder)
     failure: GatewayError | None = None
+    failing: str = ""
+    gate: asyncio.Event | None = None
+    held: list[FakeHeld] = field(default_factory=list)
+    data: bytes = b""
 
-    async def fetch(self, url: str, deadline: float) -> bytes:
+    async def fetch(self, url: str, deadline: float) -> FakeHeld:
         self.record(f"fetch {url}")
-        if self.failure is not None:
+        if self.failure is not None and self.failing in url:
             raise self.failure
-        return url.encode()
+        if self.gate is not None:
+            await self.gate.wait()
+        self.held.append(FakeHeld(self.data or url.encode()))
+        return self.held[-1]
 
 
 @dataclass

@@ -200,7 +200,9 @@ async def test_bytes_are_fetched_only_where_they_are_asked_for(world: World) -> 
     answer = await world.ask(fields=BYTES)
 
     assert world.transcript() == ["read", "admit", "fetch https://pictures.example/1.png"]
-    assert answer.pictures[0].data == b"https://pictures.example/1.png"
+    (held,) = world.downloader.held
+    assert answer.pictures[0].data is held
+    assert held.data == b"https://pictures.example/1.png"
 
 
 async def test_bytes_that_cannot_be_fetched_cost_nothing_the_next_time(world: World) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.core.coerce import Adjustment, Policy
 from gateway.core.errors import invalid_value
+from gateway.core.held import Held, Holding
 from gateway.core.keys import Caller
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.repeats import Repeat
@@ -46,7 +47,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     read: Callable[[], Awaitable[bytes | Form]]
     dialect: Dialect = Dialect.GENERATIONS
     model: str | None = None
-    """The model of whose path this is, for a body that names none."""
+    """The model of whose path this is; it decides over the body's."""
     patience: float | None = None
     """How many seconds the caller said to wait."""
     is_retry: bool = False
@@ -68,7 +69,7 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
     cache: CacheState
     ttl: int = 0
     stored: bool = False
-    data: bytes | None = None
+    data: Held | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +101,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
     `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in, and
     `repeat` how the same request ended before.
+    `held` is closed by whoever sends the answer, or knows that there will be none.
     """
 
     caller: Caller
@@ -114,6 +116,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     found: list[bytes | None] | None = None
     place: "Place | None" = None
     repeat: Repeat | None = None
+    held: Holding = msgspec.field(default_factory=Holding)
 
     def attempt(self, slot: int) -> str | None:
         """By what the ledger knows a picture of this very request."""

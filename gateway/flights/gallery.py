@@ -3,12 +3,13 @@
 Whatever it does, nothing is paid again for it: a store that cannot say has lost nothing.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.held import Held
 from gateway.core.order import media_name
-from gateway.core.picture import media_type
 from gateway.ports import Clock, Downloader, MediaStore, MediaUnavailableError, Observer
 
 _TAKE_IN_WITHIN: Final = 60.0
@@ -36,9 +37,11 @@ class Gallery:
         if self.media is None:
             return None
         try:
-            data = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
-            return await self.media.keep(data, media_type(data) or "")
-        except (GatewayError, MediaUnavailableError):
+            held = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
+            with contextlib.closing(held):
+                data = bytes(await held.read(0, held.size))
+                return await self.media.keep(data, held.media_type or "")
+        except (GatewayError, MediaUnavailableError, OSError):
             self.observer.dependency_error("media")
             return None
 
@@ -51,14 +54,13 @@ class Gallery:
             self.observer.dependency_error("media")
             return True
 
-    async def bytes_of(self, url: str, deadline: float) -> bytes:
+    async def bytes_of(self, url: str, deadline: float) -> Held:
         """The bytes of a picture, wherever it lies; raises `GatewayError`."""
         name = media_name(url)
         if name is None or self.media is None:
             return await self.downloader.fetch(url, deadline)
         try:
-            if (found := await self.media.find(name)) is not None:
-                return await self.media.read(name, 0, found.size)
+            return await self.media.hold(name)
         except MediaUnavailableError:
             self.observer.dependency_error("media")
         raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The kept picture cannot be read now; ask again for it.")

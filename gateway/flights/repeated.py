@@ -44,7 +44,7 @@ class Repeated:
             await self._keep(order, Repeat(int(self.clock.now()), (), code, error.message, error.param))
 
     async def _keep(self, order: Order, repeat: Repeat) -> None:
-        if (name := order.asked.attempt) is not None:
+        if (name := order.asked.attempt) is not None and order.repeat is None:
             key = order.caller.key
             await self.errands.now_or_later(lambda: self.repeats.keep(key, name, repeat))
 

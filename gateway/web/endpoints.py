@@ -128,9 +128,13 @@ class Endpoints:
             return stream_reply(self.gateway, order)
         # Only what lies in our own store needs the name by which the caller knows us.
         place = origin(scope, self.options) if self.gateway.gallery.media is not None else b""
-        if self.options.keepalive_after > 0:
-            return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
-        return images_reply(await self.gateway.generate(order), place)
+        try:
+            if self.options.keepalive_after > 0:
+                return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
+            return images_reply(await self.gateway.generate(order), place, order.held.close)
+        except BaseException:  # of several pictures some may have come; of a wait that is cancelled too
+            order.held.close()
+            raise
 
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers = scope[HEADERS]
