@@ -40,7 +40,7 @@ from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
-from gateway.flights import Errands, Flights, Gallery, Recovery, Repeated, Settling
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, Recovery, Repeated, Settling
 from gateway.lifetime import Durable, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
@@ -111,22 +111,25 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
     secret = settings.secret or read_or_make(Path(settings.data_dir))
     directory = TeamDirectory(database, secret, clock)
+    flights: Flights[Flown] = Flights(observation)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
         limiter=limiter,
         cache=cache,
-        flights=Flights(observation),
+        flights=flights,
         upstream=upstream,
         gallery=gallery,
         settling=settling,
+        drain=Drain(flights, clock, settings.drain_delay, settings.drain_timeout),
         repeated=Repeated(SqlRepeats(database), errands, clock),
         observer=observation,
         clock=clock,
         options=_options(settings),
         directory=directory,
     )
-    recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
+    confirm = settings.cost_source == "record"
+    recovery = Recovery(ledger, settling, flights, upstream, _model_of(gateway), observation, clock, confirm=confirm)
 
     durable = Durable(settings.durable_url, database, directory, observation)
     background = [

@@ -17,12 +17,15 @@ from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.observation import Observation
 from gateway.adapters.teams import TeamDirectory
+from gateway.flights import Drain
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
+DRAIN: Final = "drain"
+"""Under which name the server finds our `Drain` in the state of the lifespan."""
 _SWEEP_EVERY: Final = 600.0
 _MIGRATE_EVERY: Final = 1.0
 # How long a stopping worker waits for a database that is away, in seconds.
@@ -74,7 +77,7 @@ class Parts:
     lines: LineLog
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Drain]]:
         """From the first request to the last commit."""
         _log_through(self.lines)
         _settle_memory()
@@ -83,11 +86,13 @@ class Parts:
         if self.media is not None:
             running.append(loop.create_task(self.media.sweep_forever(_SWEEP_EVERY, self._media_failed)))
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
+        drain = self.gateway.drain
         try:
-            yield
+            yield {DRAIN: drain}
         finally:
-            # What is paid for is waited for, and kept.
-            await self.gateway.flights.drain()
+            # What is paid for is waited for, and kept; what is not over in time is left to others.
+            drain.begin()
+            await self.gateway.flights.drain(drain.left)
             await self.gateway.settling.errands.drain(_WRITE_WITHIN)
             for task in running:
                 task.cancel()
