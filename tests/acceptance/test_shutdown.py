@@ -75,17 +75,20 @@ def test_while_it_drains_it_is_not_ready_serves_what_it_has_and_pays_for_nothing
     caller = threading.Thread(target=lambda: answers.append(draw(gateway.url, slow)))
     caller.start()
     simulator.wait_for_call(slow)
-    os.kill(gateway.program.process.pid, signal.SIGTERM)
+    codes: list[int] = []
+    ending = threading.Thread(target=lambda: codes.append(gateway.program.end()))
+    ending.start()
 
     # Of two workers the one without a flight may be gone already: then the other one answers.
     wait_until(lambda: httpx.get(f"{gateway.url}/readyz", trust_env=False).status_code == 503)
     hit, new = draw(gateway.url, kept), draw(gateway.url, unique(""))
     caller.join(PATIENCE)
+    ending.join(PATIENCE)
 
     assert (hit.status_code, hit.headers["x-gateway-cache"]) == (200, "hit")
     assert (new.status_code, new.json()["error"]["code"], new.headers["x-should-retry"]) == (503, "draining", "true")
     assert [answer.status_code for answer in answers] == [200]
-    assert gateway.program.process.wait(PATIENCE) == 0
+    assert codes == [0]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
