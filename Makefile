@@ -14,7 +14,7 @@ GROUPS = node openai0 openai1 openai2 litellm frameworks
 ENVIRONMENTS = $(foreach group,openai0 openai2 litellm frameworks,.venv-$(group)/.ready)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test clients lint bench pins clean
+.PHONY: help setup run test clients faults lint bench pins clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -39,6 +39,9 @@ test: setup lint $(SDKS)/node_modules/.ready ## Lint, and run every test.
 
 clients: setup $(ENVIRONMENTS) $(SDKS)/node_modules/.ready $(CLIENTS)/node_modules/.ready ## Let all SDKs, old ones too, and frameworks draw.
 	.venv/bin/pytest -m "" tests/acceptance/test_openai_sdks.py $(CLIENTS) $(CLIENTS)/frameworks.py
+
+faults: .venv/.ready ## Kill, freeze and cut off the gateway at random: make faults ARGS="--faults 10000 --mode task".
+	.venv/bin/python -m tests.faults $(ARGS)
 
 bench: .venv/.ready ## Measure the gateway.
 	.venv/bin/python -m bench

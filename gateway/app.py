@@ -88,7 +88,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
     database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
-    ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold)
+    ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold, lease=settings.worker_lease)
     transports = (
         pooled(),
         pooled(read_buffer=_PICTURE_BUFFER),
@@ -106,7 +106,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     cache = RedisCache(pictures, clock)
     wakeups = RedisWakeups(store)
     apart = pictures if pictures is not store or not store.one_server else None
-    limiter = RedisLimiter(store, observation, clock, LimiterOptions(workers), apart)
+    limiter = RedisLimiter(store, observation, clock, LimiterOptions(workers, lease=settings.worker_lease), apart)
     errands = Errands(observation)
     settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
     secret = settings.secret or read_or_make(Path(settings.data_dir))
@@ -128,8 +128,18 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         options=_options(settings),
         directory=directory,
     )
-    confirm = settings.cost_source == "record"
-    recovery = Recovery(ledger, settling, flights, upstream, _model_of(gateway), observation, clock, confirm=confirm)
+    recovery = Recovery(
+        ledger,
+        settling,
+        flights,
+        upstream,
+        _model_of(gateway),
+        observation,
+        clock,
+        confirm=settings.cost_source == "record",
+        lease=settings.worker_lease,
+        bills_every=settings.bills_every,
+    )
 
     durable = Durable(settings.durable_url, database, directory, observation)
     background = [

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from gateway.core.keys import parse_static
+from gateway.core.limits import LEASE
 from gateway.core.secrets import weakness
 
 PREFIX: Final = "GATEWAY_"
@@ -65,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_ttl: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 3600
     cache_scope: Literal["gateway", "team", "key"] = "gateway"
     unknown_hold: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
+    worker_lease: Annotated[float, msgspec.Meta(ge=1, le=3600)] = LEASE
+    bills_every: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 30.0
     coercion: Literal["documented", "nearest", "strict"] = "documented"
     default_model: str = "dall-e-3-t2i"
     edit_model: str = "302ai-kolors-i2i"

@@ -4,10 +4,13 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -70,6 +73,17 @@ class Postgres:
         self._process.send_signal(3)
         self._process.wait(PATIENCE)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes while the block lasts: connections stay open, and nobody answers."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        pids = [self._process.pid, *map(int, children)]
+        _signal(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(pids, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it for good."""
         self._process.terminate()
@@ -93,3 +107,9 @@ def _installed() -> Path:
     assert found
     assert found.origin
     return Path(found.origin).parent / "pginstall"
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

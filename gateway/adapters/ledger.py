@@ -48,11 +48,14 @@ _ORPHANS: Final = (
 class SqlLedger:
     """The ledger as one worker writes it; `owner` is the worker's name."""
 
-    def __init__(self, database: Database, clock: Clock, owner: str, *, unknown_hold: float) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, owner: str, *, unknown_hold: float, lease: float = LEASE
+    ) -> None:
         self._database: Final = database
         self._clock: Final = clock
         self._owner: Final = owner
         self._unknown_hold: Final = unknown_hold
+        self._lease: Final = lease
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
         """Hold the price and write that the call is being sent, in one transaction.
@@ -114,7 +117,7 @@ class SqlLedger:
         """Renew this worker's lease on all it has in flight."""
 
         def work(connection: Connection) -> None:
-            values = {"id": self._owner, "lease_until": now() + LEASE}
+            values = {"id": self._owner, "lease_until": now() + self._lease}
             upsert = _dialect(connection).insert(WORKERS).values(values)
             connection.execute(
                 upsert.on_conflict_do_update(index_elements=["id"], set_={"lease_until": upsert.excluded.lease_until})

@@ -18,8 +18,6 @@ from gateway.flights.paid import Adopted
 from gateway.flights.settling import Flown, Settling
 from gateway.ports import Clock, DatabaseUnavailableError, Ledger, Observer, Upstream
 
-_BEAT_EVERY: Final = LEASE / 3
-_BILLS_EVERY: Final = 30.0
 # 302 promises no time within which a call is on its books; after a day it is for a person to say.
 _BILLS_FOR: Final = 86_400.0
 _LOST: Final = "The gateway's worker that made this call died; the picture may have been billed."
@@ -27,7 +25,10 @@ _LOST: Final = "The gateway's worker that made this call died; the picture may h
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Beats the worker's heart, adopts orphans, asks for bills. `confirm`: those of what was drawn, too."""
+    """Beats the worker's heart, adopts orphans, asks for bills. `confirm`: those of what was drawn, too.
+
+    `lease` and `bills_every` are in seconds.
+    """
 
     ledger: Ledger
     settling: Settling
@@ -37,16 +38,18 @@ class Recovery:
     observer: Observer
     clock: Clock
     confirm: bool = False
+    lease: float = LEASE
+    bills_every: float = 30.0
 
     async def run(self) -> None:
         """Go on until cancelled; the database may come and go."""
         asked = self.clock.monotonic()
         while True:
             await self._unless_away(self._beat)
-            if self.clock.monotonic() - asked >= _BILLS_EVERY:
+            if self.clock.monotonic() - asked >= self.bills_every:
                 asked = self.clock.monotonic()
                 await self._unless_away(self.ask_for_bills)
-            await asyncio.sleep(_BEAT_EVERY)
+            await asyncio.sleep(self.lease / 3)
 
     async def adopt_orphans(self) -> None:
         """End or go on with what is in flight without a living worker."""
