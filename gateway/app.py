@@ -30,7 +30,9 @@ from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.observation import Observation
+from gateway.adapters.records import Records
 from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.roster import Roster
 from gateway.adapters.secret import read_or_make
 from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import pooled
@@ -46,10 +48,11 @@ from gateway.pipeline import Gateway
 from gateway.ports import Clock, DatabaseUnavailableError
 from gateway.settings import Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
+from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.media import MediaEndpoint
 from gateway.web.places import WebOptions
-from gateway.web.routes import Site, media_route
+from gateway.web.routes import Site, admin_routes, media_route
 from gateway.web.routes import build as build_routes
 
 if TYPE_CHECKING:
@@ -104,6 +107,9 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     durable = _Durable(settings.durable_url, database, directory, observation)
     parts = _Parts(gateway, media, durable, [*transports, store], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
+    if settings.admin_key:
+        roster = Roster(database, secret, clock, parse_static(settings.keys))
+        routes += admin_routes(Admin(settings.admin_key, roster, Records(database), list))
     endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings))
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
 
