@@ -32,8 +32,11 @@ _MIGRATE_EVERY: Final = 1.0
 _WRITE_WITHIN: Final = 10.0
 
 
-class _Closing(Protocol):
-    async def aclose(self) -> None: ...
+class Closing(Protocol):
+    """What holds connections."""
+
+    async def aclose(self) -> None:
+        """Let go of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,12 @@ class Durable:
 
     async def watch(self) -> None:
         """Until the end: migrate as soon as there is a database, then learn what changes in it."""
-        while not await self._is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
+        while not await self.is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(_MIGRATE_EVERY)
         await self.directory.keep_fresh()
 
-    async def _is_migrated(self) -> bool:
+    async def is_migrated(self) -> bool:
+        """Bring the database to the newest schema; False where it is away, or not ours."""
         try:
             if not await self.database.read(is_current):
                 await asyncio.to_thread(upgrade, self.url)
@@ -72,7 +76,7 @@ class Parts:
     durable: Durable
     ledger: SqlLedger
     background: Sequence[Callable[[], Coroutine[None, None, None]]]
-    connections: Sequence[_Closing]
+    connections: Sequence[Closing]
     observation: Observation
     lines: LineLog
 
@@ -81,6 +85,8 @@ class Parts:
         """From the first request to the last commit."""
         _log_through(self.lines)
         _settle_memory()
+        # Without a database the process starts all the same, and says so.
+        await self.durable.is_migrated()
         loop = asyncio.get_running_loop()
         running = [loop.create_task(work()) for work in self.background]
         if self.media is not None:
