@@ -18,6 +18,7 @@ METRICS = {
     "gateway_upstream_requests": {"model", "outcome"},
     "gateway_upstream_seconds": {"model"},
     "gateway_upstream_key_healthy": {"key"},
+    "gateway_limited": {"team", "limit"},
     "gateway_flights_in_progress": set(),
     "gateway_flights_joined": set(),
     "gateway_cost_usd": {"model", "team"},
