@@ -28,13 +28,8 @@ from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
 from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
-from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.observation import Observation
-from gateway.adapters.records import Records
 from gateway.adapters.redis_store import RedisStore, connect
-from gateway.adapters.roster import Roster
-from gateway.adapters.secret import read_or_make
-from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Upstream302, UpstreamOptions
 from gateway.core.catalogue import Catalogue
@@ -43,9 +38,10 @@ from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
+from gateway.durable import Durable
 from gateway.flights import Flights
 from gateway.pipeline import Gateway
-from gateway.ports import Clock, DatabaseUnavailableError
+from gateway.ports import Clock
 from gateway.settings import Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
 from gateway.web.admin import Admin
@@ -59,7 +55,6 @@ if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
 _SWEEP_EVERY: Final = 600.0
-_MIGRATE_EVERY: Final = 1.0
 
 
 def create() -> ASGIApp:
@@ -80,16 +75,15 @@ def create() -> ASGIApp:
 def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     """Wire everything; connections are opened when they are first used."""
     clock = SystemClock()
-    observation = Observation(metrics, lines)
+    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
+    durable = Durable.of(settings, database, clock)
+    observation = Observation(metrics, lines, durable.counter)
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
     cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
     transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
     upstream = Upstream302(transports[0], _upstream_options(settings))
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
     media = _media(settings, clock)
-    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
-    secret = settings.secret or read_or_make(Path(settings.data_dir))
-    directory = TeamDirectory(database, secret, clock)
     gateway = Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
@@ -101,15 +95,13 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
         clock=clock,
         options=_options(settings),
         media=media,
-        directory=directory,
+        directory=durable.directory,
     )
 
-    durable = _Durable(settings.durable_url, database, directory, observation)
     parts = _Parts(gateway, media, durable, [*transports, store], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     if settings.admin_key:
-        roster = Roster(database, secret, clock, parse_static(settings.keys))
-        routes += admin_routes(Admin(settings.admin_key, roster, Records(database), list))
+        routes += admin_routes(Admin(settings.admin_key, durable.roster, durable.records, durable.report, list))
     endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings))
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
 
@@ -119,39 +111,12 @@ class _Closing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Durable:
-    """The database, brought to the newest schema when it could not be before, and what is known of it."""
-
-    url: str
-    database: Database
-    directory: TeamDirectory
-    observation: Observation
-
-    async def watch(self) -> None:
-        """Until the end: migrate as soon as there is a database, then learn what changes in it."""
-        while not await self._is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
-            await asyncio.sleep(_MIGRATE_EVERY)
-        await self.directory.keep_fresh()
-
-    async def _is_migrated(self) -> bool:
-        try:
-            if not await self.database.read(is_current):
-                await asyncio.to_thread(upgrade, self.url)
-        except DatabaseUnavailableError:
-            return False
-        except WrongDatabaseError as error:
-            self.observation.fault("database", error)
-            return False
-        return True
-
-
-@dataclass(frozen=True, slots=True)
 class _Parts:
     """What begins and ends with the application."""
 
     gateway: Gateway
     media: "ObjectMedia | None"
-    durable: _Durable
+    durable: Durable
     connections: Sequence[_Closing]
     observation: Observation
     lines: LineLog
@@ -161,7 +126,7 @@ class _Parts:
         _log_through(self.lines)
         _settle_memory()
         sweeping = self._sweep()
-        watching = asyncio.get_running_loop().create_task(self.durable.watch())
+        watching = asyncio.get_running_loop().create_task(self.durable.run(self.observation))
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
         try:
             yield
@@ -173,7 +138,7 @@ class _Parts:
                 sweeping.cancel()
             if self.media is not None:
                 self.media.close()
-            await self.durable.database.aclose()
+            await self.durable.aclose()
             await asyncio.gather(*(connection.aclose() for connection in self.connections))
             self.lines.write("info", "stopped", {"pid": os.getpid()})
             self.lines.close()

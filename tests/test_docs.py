@@ -95,7 +95,7 @@ def command_rows() -> Iterable[Row]:
 def endpoint_rows() -> Iterable[Row]:
     nothing = cast("Any", None)
     endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing)
-    admin = admin_routes(Admin("", nothing, nothing, nothing))
+    admin = admin_routes(Admin("", nothing, nothing, nothing, nothing))
     front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing), *admin)))
     for route in front._app._rest.routes:
         assert isinstance(route, Route)

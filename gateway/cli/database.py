@@ -1,16 +1,22 @@
 """`migrate`, and what all commands do with the database before they use it."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from gateway.adapters.database import open_engine
+from gateway.adapters.database import Database, open_engine
 from gateway.adapters.migrations import HEAD, WrongDatabaseError, upgrade
 from gateway.adapters.secret import SecretError, read_or_make
 from gateway.adapters.teams import any_key
 from gateway.cli.terminal import settings_or_exit, stop
+from gateway.core.errors import GatewayError
 from gateway.ports import DatabaseUnavailableError
 from gateway.settings import Settings
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -47,6 +53,26 @@ def has_keys_or_exit(settings: Settings) -> bool:
             return any_key(connection)
     finally:
         engine.dispose()
+
+
+def on_database(work: Callable[[Database, Settings], Coroutine[Any, Any, T]]) -> T:
+    """Migrate, and do some work on the database; what is wrong ends the command with a sentence."""
+    settings = settings_or_exit()
+    migrate_or_exit(settings)
+
+    async def run() -> T:
+        database = Database(settings.durable_url, lambda: None)
+        try:
+            return await work(database, settings)
+        finally:
+            await database.aclose()
+
+    try:
+        return asyncio.run(run())
+    except GatewayError as error:
+        stop(error.message)
+    except DatabaseUnavailableError as error:
+        stop(f"the database cannot be reached: {error}")
 
 
 def secret_or_exit(settings: Settings) -> str:

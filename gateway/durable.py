@@ -1,0 +1,70 @@
+"""The database and all that stands on it, wired: who may ask, what is used, and the tasks that keep both up to date."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.adapters.database import Database
+from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
+from gateway.adapters.records import Records
+from gateway.adapters.roster import Roster
+from gateway.adapters.secret import read_or_make
+from gateway.adapters.teams import TeamDirectory
+from gateway.adapters.usage import UsageCounter, UsageReport
+from gateway.core.keys import parse_static
+from gateway.ports import Clock, DatabaseUnavailableError, Observer
+from gateway.settings import Settings
+
+_MIGRATE_EVERY: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What stands on the database."""
+
+    url: str
+    database: Database
+    directory: TeamDirectory
+    counter: UsageCounter
+    roster: Roster
+    records: Records
+    report: UsageReport
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, clock: Clock) -> "Durable":
+        """Wire it for these settings."""
+        secret = settings.secret or read_or_make(Path(settings.data_dir))
+        return cls(
+            url=settings.durable_url,
+            database=database,
+            directory=TeamDirectory(database, secret, clock),
+            counter=UsageCounter(database, clock),
+            roster=Roster(database, secret, clock, parse_static(settings.keys)),
+            records=Records(database),
+            report=UsageReport(database),
+        )
+
+    async def run(self, observer: Observer) -> None:
+        """Migrate as soon as there is a database; then, for ever, learn what changes in it and tell what is used."""
+        while not await self._is_migrated(observer):  # noqa: ASYNC110 - what is waited for is in another process
+            await asyncio.sleep(_MIGRATE_EVERY)
+        await asyncio.gather(self.directory.keep_fresh(), self.counter.keep_flushing())
+
+    async def aclose(self) -> None:
+        """Tell what was used at last, and let go."""
+        with contextlib.suppress(DatabaseUnavailableError):
+            await self.counter.flush()
+        await self.database.aclose()
+
+    async def _is_migrated(self, observer: Observer) -> bool:
+        try:
+            if not await self.database.read(is_current):
+                await asyncio.to_thread(upgrade, self.url)
+        except DatabaseUnavailableError:
+            return False
+        except WrongDatabaseError as error:
+            observer.fault("database", error)
+            return False
+        return True
