@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from gateway.adapters.database import Database
+from gateway.adapters.declared import Declarations
 from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.records import Records
 from gateway.adapters.roster import Roster
 from gateway.adapters.secret import read_or_make
 from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.usage import UsageCounter, UsageReport
+from gateway.core.declared import DeclaredError, DeclaredTeam
 from gateway.core.keys import parse_static
 from gateway.ports import Clock, DatabaseUnavailableError, Observer
 from gateway.settings import Settings
@@ -31,10 +33,14 @@ class Durable:
     roster: Roster
     records: Records
     report: UsageReport
+    declarations: Declarations
+    declared: dict[str, DeclaredTeam] | None
 
     @classmethod
-    def of(cls, settings: Settings, database: Database, clock: Clock) -> "Durable":
-        """Wire it for these settings."""
+    def of(
+        cls, settings: Settings, database: Database, clock: Clock, declared: dict[str, DeclaredTeam] | None
+    ) -> "Durable":
+        """Wire it for these settings; `declared` is what the teams file says."""
         secret = settings.secret or read_or_make(Path(settings.data_dir))
         return cls(
             url=settings.durable_url,
@@ -44,11 +50,13 @@ class Durable:
             roster=Roster(database, secret, clock, parse_static(settings.keys)),
             records=Records(database),
             report=UsageReport(database),
+            declarations=Declarations(database, clock, parse_static(settings.keys)),
+            declared=declared,
         )
 
     async def run(self, observer: Observer) -> None:
         """Migrate as soon as there is a database; then, for ever, learn what changes in it and tell what is used."""
-        while not await self._is_migrated(observer):  # noqa: ASYNC110 - what is waited for is in another process
+        while not await self._is_ready(observer):  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(_MIGRATE_EVERY)
         await asyncio.gather(self.directory.keep_fresh(), self.counter.keep_flushing())
 
@@ -58,13 +66,15 @@ class Durable:
             await self.counter.flush()
         await self.database.aclose()
 
-    async def _is_migrated(self, observer: Observer) -> bool:
+    async def _is_ready(self, observer: Observer) -> bool:
         try:
             if not await self.database.read(is_current):
                 await asyncio.to_thread(upgrade, self.url)
+            if self.declared is not None:
+                await self.declarations.apply(self.declared)
         except DatabaseUnavailableError:
             return False
-        except WrongDatabaseError as error:
+        except (WrongDatabaseError, DeclaredError) as error:
             observer.fault("database", error)
             return False
         return True

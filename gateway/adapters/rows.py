@@ -16,6 +16,7 @@ from gateway.core.pages import Json
 from gateway.core.terms import day_of, month_of, told_terms, told_time, usd
 from gateway.core.usage import COUNTERS, GROUPS
 
+ROTATION: Final = "key.rotate"
 FILE: Final = "file"
 """The `source` of what the teams file declares."""
 TERMS: Final = tuple(Terms.__dataclass_fields__)
@@ -108,9 +109,9 @@ def bump(connection: Connection) -> int:
 
 
 def write_down(connection: Connection, at: float, actor: str, action: str, change: Change) -> None:
-    """Leave an audit row of a change, if there was any."""
+    """Leave an audit row of a change, if there was any; one of a secret shows in nothing that is told."""
     before, after = (None if told is None else orjson.dumps(told).decode() for told in (change.before, change.after))
-    if before != after:
+    if before != after or action == ROTATION:
         values = {"at": at, "actor": actor, "action": action, "target": change.target}
         connection.execute(AUDIT.insert().values(**values, before=before, after=after))
 

@@ -15,6 +15,15 @@ TABLE = """
 400 invalid_request_error       upstream_invalid_request   no
 400 image_generation_user_error content_policy_violation   no
 401 invalid_request_error       invalid_api_key            no
+401 invalid_request_error       key_expired                no
+401 invalid_request_error       key_disabled               no
+403 invalid_request_error       model_not_allowed          no
+422 invalid_request_error       idempotency_key_reused     no
+429 requests                    rate_limit_exceeded        yes
+429 insufficient_quota          insufficient_quota         no
+503 server_error                store_unavailable          yes
+404 invalid_request_error       not_found                  no
+409 invalid_request_error       conflict                   no
 404 invalid_request_error       model_not_found            no
 404 invalid_request_error       unknown_url                no
 405 invalid_request_error       method_not_allowed         no
