@@ -9,9 +9,11 @@ import gc
 import logging
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -42,7 +44,8 @@ from gateway.durable import Durable
 from gateway.flights import Flights
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
-from gateway.settings import Settings, SettingsError, read_sources
+from gateway.reload import Fresh, Reloader
+from gateway.settings import Settings, SettingsError, read_sources, read_teams
 from gateway.settings import load as load_settings
 from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
@@ -76,7 +79,8 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     """Wire everything; connections are opened when they are first used."""
     clock = SystemClock()
     database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
-    durable = Durable.of(settings, database, clock)
+    fresh = _fresh(settings)
+    durable = Durable.of(settings, database, clock, fresh.teams)
     observation = Observation(metrics, lines, durable.counter)
     store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
     cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
@@ -85,24 +89,27 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
     media = _media(settings, clock)
     gateway = Gateway(
-        keyring=Keyring(parse_static(settings.keys)),
-        catalogue=catalogue(settings),
+        keyring=fresh.keyring,
+        catalogue=fresh.catalogue,
         cache=cache,
         flights=Flights(observation),
         upstream=upstream,
         downloader=GuardedDownloader(transports[2], transports[1], hosts, clock),
         observer=observation,
         clock=clock,
-        options=_options(settings),
+        options=fresh.options,
         media=media,
         directory=durable.directory,
     )
 
-    parts = _Parts(gateway, media, durable, [*transports, store], observation, lines)
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
+    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, fresh.web)
+    reloader = _reloader(settings, endpoints, durable, metrics, lines)
+    parts = _Parts(gateway, media, durable, reloader, [*transports, store], observation, lines)
     if settings.admin_key:
-        routes += admin_routes(Admin(settings.admin_key, durable.roster, durable.records, durable.report, list))
-    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings))
+        routes += admin_routes(
+            Admin(settings.admin_key, durable.roster, durable.records, durable.report, list, reloader.everywhere)
+        )
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
 
 
@@ -117,15 +124,18 @@ class _Parts:
     gateway: Gateway
     media: "ObjectMedia | None"
     durable: Durable
+    reloader: Reloader
     connections: Sequence[_Closing]
     observation: Observation
     lines: LineLog
+    _reloads: list[asyncio.Task[None]] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         _log_through(self.lines)
         _settle_memory()
         sweeping = self._sweep()
+        self._listen()
         watching = asyncio.get_running_loop().create_task(self.durable.run(self.observation))
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
         try:
@@ -143,11 +153,43 @@ class _Parts:
             self.lines.write("info", "stopped", {"pid": os.getpid()})
             self.lines.close()
 
+    def _listen(self) -> None:
+        """SIGHUP reloads; only the main thread of a process hears signals."""
+        if threading.current_thread() is threading.main_thread():
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._reloads.append(loop.create_task(self._reload())))
+
+    async def _reload(self) -> None:
+        # Whatever failed is in the log and in the metrics already.
+        with contextlib.suppress(Exception):
+            await self.reloader.reload()
+        self._reloads[:] = [task for task in self._reloads if task is not asyncio.current_task()]
+
     def _sweep(self) -> asyncio.Task[None] | None:
         if self.media is None:
             return None
         sweep = self.media.sweep_forever(_SWEEP_EVERY, lambda _error: self.observation.dependency_error("media"))
         return asyncio.get_running_loop().create_task(sweep)
+
+
+def _fresh(settings: Settings) -> Fresh:
+    """What settings make, that a reload may replace."""
+    keyring = Keyring(parse_static(settings.keys))
+    return Fresh(keyring, catalogue(settings), _options(settings), _web_options(settings), read_teams(settings))
+
+
+def _reloader(settings: Settings, endpoints: Endpoints, durable: Durable, metrics: Metrics, lines: LineLog) -> Reloader:
+    supervisor = multiprocessing.parent_process()
+    return Reloader(
+        settings,
+        endpoints,
+        durable.declarations,
+        metrics,
+        lines,
+        read=lambda: load_settings(os.environ, _ignore),  # noqa: TID251 - as `create` does
+        make=_fresh,
+        supervisor=None if supervisor is None else supervisor.pid,
+    )
 
 
 def catalogue(settings: Settings) -> Catalogue:

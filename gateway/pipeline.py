@@ -53,7 +53,6 @@ from gateway.ports import (
 # worker.
 _LARGE: Final = 256 * 1024
 _SMALL: Final = 4 * 1024
-_MOST_UNDERSTOOD: Final = 1024
 _TAKE_IN_WITHIN: Final = 60.0
 
 
@@ -77,7 +76,7 @@ class Gateway:
     options: Options
     media: MediaStore | None = None
     directory: Directory | None = None
-    memo: Memo = field(default_factory=lambda: Memo(_MOST_UNDERSTOOD))
+    memo: Memo = field(default_factory=Memo)
 
     async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
         """Take a request as far as it costs nothing: who asks, for what, and what it becomes.

@@ -64,6 +64,17 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._reloaded = Gauge(
+            "gateway_config_last_reload_successful",
+            "Whether the newest reload took effect in all workers.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.reloaded(successful=True)
+
+    def reloaded(self, *, successful: bool) -> None:
+        """Tell whether the newest reload took effect."""
+        self._reloaded.set(successful)
 
     def request(self, outcome: Outcome) -> None:
         """Count a request that is over."""

@@ -30,7 +30,7 @@ from uvicorn.supervisors import Multiprocess
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
-from gateway.cli.database import has_keys_or_exit, secret_or_exit
+from gateway.cli.database import prepare_or_exit, secret_or_exit
 from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
@@ -84,7 +84,7 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
         stop(_NO_UPSTREAM)
     secret_or_exit(settings)
     # What cannot be asked now is not refused: the database may come back, with keys in it.
-    if not has_keys_or_exit(settings) and key is None and not settings.keys:
+    if not prepare_or_exit(settings) and key is None and not settings.keys:
         stop(_NO_KEYS)
     _allow_many_connections()
     # After uvicorn has stopped it sends itself the signal again; what is below must still run.
@@ -110,7 +110,7 @@ def _serve_here(listening: socket.socket) -> bool:
 def _serve_with(workers: int, listening: socket.socket, stack: contextlib.ExitStack) -> bool:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-metrics-"))
     os.environ[MULTIPROCESS_DIR] = folder
-    supervisor = Multiprocess(_config(workers), [_OwnSocket.like(listening)])
+    supervisor = _Supervisor(_config(workers), [_OwnSocket.like(listening)])
     supervisor.run()
     return any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
 
@@ -132,6 +132,16 @@ def _config(workers: int) -> uvicorn.Config:
         # Longer than the pools of clients and proxies keep theirs, so that it is they who let go.
         timeout_keep_alive=75,
     )
+
+
+class _Supervisor(Multiprocess):
+    """Hands SIGHUP on to its workers, which reload; one that is about to start reads everything anew by itself."""
+
+    def handle_hup(self) -> None:
+        """Reload all workers."""
+        for process in self.processes:
+            if process.pid is not None and process.is_ready():
+                os.kill(process.pid, signal.SIGHUP)
 
 
 class _OwnSocket(socket.socket):

@@ -92,13 +92,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The endpoints. `upstream_keys` tells the state of the keys of 302.AI."""
+    """The endpoints. `upstream_keys` tells the state of the keys of 302.AI, `reload` reads settings and files anew."""
 
     key: str
     roster: _Teams
     history: _History
     report: _Report
     upstream_keys: Callable[[], list[Json]]
+    reload: Callable[[], Awaitable[Json]]
 
     def routes(self) -> dict[str, dict[str, Endpoint]]:
         """The endpoints by path and method."""
@@ -136,6 +137,7 @@ class Admin:
             "audit": {"GET": Operation(self._audit, query=_PAGED)},
             "generations": {"GET": Operation(self._generations, query=(*_PAGED, *_SOUGHT))},
             "usage": {"GET": Operation(self._usage, query=_OF_USAGE)},
+            "reload": {"POST": Operation(lambda _request: self.reload())},
             "upstream-keys": {"GET": Operation(self._upstream_keys)},
         }
 

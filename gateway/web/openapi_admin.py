@@ -88,6 +88,9 @@ def _record_paths() -> Json:
             "get": _get("listGenerations", "The ledger, newest first.", "GenerationList", _READING, [*_PAGED, *sought])
         },
         "/admin/v1/usage": {"get": _usage()},
+        "/admin/v1/reload": {
+            "post": _write("reload", "Read settings and files anew.", "Reload", _WRITING | {Kind.CONFLICT})
+        },
         "/admin/v1/upstream-keys": {
             "get": _get("listUpstreamKeys", "The keys of 302.AI and their state.", "UpstreamKeyList", _READING)
         },
@@ -141,10 +144,9 @@ def admin_schemas() -> dict[str, Json]:
         ),
         "Change": _record(_CHANGE),
         "Generation": _record(_GENERATION),
-        "UsedSum": _used_sum(),
         "UpstreamKey": {"type": "object", "additionalProperties": True},
         **{f"{name}List": _list(name) for name in ("Team", "Key", "Change", "Generation", "UpstreamKey")},
-        "UsageList": _list("UsedSum"),
+        **_answers(),
     }
 
 
@@ -165,6 +167,20 @@ _GENERATION: Final = {
     "created": _TIME,
     **{name: {"type": ["string", "null"], "format": "date-time"} for name in ("sent", "finished")},
 }
+
+
+def _answers() -> dict[str, Json]:
+    return {
+        "UsedSum": _used_sum(),
+        "UsageList": _list("UsedSum"),
+        "Reload": _record(
+            {
+                "object": {"const": "reload"},
+                "changed": {"type": "array", "items": _TEXT, "description": "Settings."},
+                "restart_needed": {"type": "array", "items": _TEXT, "description": "Those that need a restart."},
+            }
+        ),
+    }
 
 
 def _used_sum() -> Json:

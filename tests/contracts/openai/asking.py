@@ -316,6 +316,7 @@ def _governed(asker: Asker) -> None:
         asker.get(f"HEAD {asked}", path, url=asked, method="HEAD")
         asker.get(f"{asked} without a key", path, url=asked, headers=NO_KEY, expect=401)
         asker.get(f"OPTIONS {asked}", "", url=asked, method="OPTIONS", expect=204)
+    asker.ask("reload", f"{ADMIN}/reload")
     asker.get("usage as CSV", f"{ADMIN}/usage", url=f"{ADMIN}/usage?format=csv")
     asker.get("usage by nothing", f"{ADMIN}/usage", url=f"{ADMIN}/usage?by=x", expect=400)
     asker.get("audit after nothing", f"{ADMIN}/audit", url=f"{ADMIN}/audit?after=x", expect=400)
