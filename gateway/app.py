@@ -28,6 +28,7 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
+from gateway.adapters.hangup import has_terminal
 from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
@@ -156,8 +157,13 @@ class _Parts:
     def _listen(self) -> None:
         """SIGHUP reloads; only the main thread of a process hears signals."""
         if threading.current_thread() is threading.main_thread():
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._reloads.append(loop.create_task(self._reload())))
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hear, has_terminal())
+
+    def _hear(self, had_terminal: bool) -> None:  # noqa: FBT001 - as asyncio hands it over
+        if had_terminal and not has_terminal():
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self._reloads.append(asyncio.get_running_loop().create_task(self._reload()))
 
     async def _reload(self) -> None:
         # Whatever failed is in the log and in the metrics already.

@@ -28,6 +28,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
+from gateway.adapters.hangup import has_terminal
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
 from gateway.cli.database import prepare_or_exit, secret_or_exit
@@ -90,6 +91,7 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
     # After uvicorn has stopped it sends itself the signal again; what is below must still run.
     signal.signal(signal.SIGTERM, _noted)
     signal.signal(signal.SIGINT, _noted)
+    signal.signal(signal.SIGHUP, _noted)
     with contextlib.ExitStack() as stack:
         listening = _bind(host, port, shared=workers > 1)
         stack.callback(listening.close)
@@ -111,6 +113,7 @@ def _serve_with(workers: int, listening: socket.socket, stack: contextlib.ExitSt
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-metrics-"))
     os.environ[MULTIPROCESS_DIR] = folder
     supervisor = _Supervisor(_config(workers), [_OwnSocket.like(listening)])
+    supervisor.had_terminal = has_terminal()
     supervisor.run()
     return any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
 
@@ -137,8 +140,13 @@ def _config(workers: int) -> uvicorn.Config:
 class _Supervisor(Multiprocess):
     """Hands SIGHUP on to its workers, which reload; one that is about to start reads everything anew by itself."""
 
+    had_terminal = False
+
     def handle_hup(self) -> None:
-        """Reload all workers."""
+        """Reload all workers; end with the terminal."""
+        if self.had_terminal and not has_terminal():
+            self.should_exit.set()
+            return
         for process in self.processes:
             if process.pid is not None and process.is_ready():
                 os.kill(process.pid, signal.SIGHUP)
