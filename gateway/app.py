@@ -6,7 +6,7 @@ Nothing happens at import. `create` is what uvicorn calls in each worker; tests 
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
@@ -28,28 +28,30 @@ from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.repeats import SqlRepeats
-from gateway.adapters.secret import read_or_make
 from gateway.adapters.shelf import Shelf
-from gateway.adapters.teams import TeamDirectory
-from gateway.adapters.transport import pooled
+from gateway.adapters.transport import AiohttpTransport, pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
-from gateway.core.catalogue import Catalogue, Model, forwarded
+from gateway.core.catalogue import Catalogue, forwarded
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
+from gateway.core.declared import DeclaredTeam
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
+from gateway.durable import Durable
 from gateway.flights import Drain, Errands, Flights, Flown, Gallery, Recovery, Repeated, Settling
-from gateway.lifetime import Durable, Parts
+from gateway.lifetime import Closing, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
-from gateway.settings import WORKERS, Settings, SettingsError, read_sources
+from gateway.reload import Fresh, Reloader
+from gateway.settings import WORKERS, Settings, SettingsError, read_sources, read_teams
 from gateway.settings import load as load_settings
+from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.media import MediaEndpoint
 from gateway.web.places import WebOptions
-from gateway.web.routes import Site, media_route
+from gateway.web.routes import Site, admin_routes, media_route
 from gateway.web.routes import build as build_routes
 
 if TYPE_CHECKING:
@@ -81,14 +83,65 @@ def create() -> ASGIApp:
 
 def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1) -> ASGIApp:
     """Wire everything for one of `workers` processes; connections are opened when they are first used."""
+    fresh = _fresh(settings)
+    outside = _outside(settings, metrics, lines, fresh.teams, workers)
+    durable, observation = outside.durable, outside.observation
+    media = _media(settings, outside.clock)
+    gateway = _gateway(settings, fresh, outside, media)
+    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web)
+    reloader = _reloader(settings, endpoints, durable, metrics, lines)
+    background = [
+        lambda: durable.run(observation),
+        _recovery(settings, endpoints, outside).run,
+        outside.keys.share_forever,
+        outside.limiter.renew_forever,
+        lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),
+    ]
+    connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
+    parts = Parts(gateway, media, durable, outside.ledger, reloader, background, connections, observation, lines)
+    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
+    if settings.admin_key:
+        admin = Admin(
+            settings.admin_key,
+            durable.roster,
+            durable.records,
+            durable.report,
+            lambda: _told(outside.keys),
+            reloader.everywhere,
+        )
+        routes += admin_routes(admin)
+    site = Site(endpoints, observation, outside.clock, parts.lifespan, settings.cors_origins, tuple(routes))
+    return build_routes(site)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """The adapters: everything outside of the gateway that it leans on."""
+
+    clock: SystemClock
+    observation: Observation
+    store: RedisStore
+    pictures: RedisStore
+    durable: Durable
+    ledger: SqlLedger
+    transports: tuple[AiohttpTransport, ...]
+    keys: KeyPool
+    upstream: Upstream302
+    limiter: RedisLimiter
+    wakeups: RedisWakeups
+
+
+def _outside(
+    settings: Settings, metrics: Metrics, lines: LineLog, declared: dict[str, DeclaredTeam] | None, workers: int
+) -> _Outside:
     clock = SystemClock()
-    observation = Observation(metrics, lines)
+    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
+    durable = Durable.of(settings, database, clock, declared)
+    observation = Observation(metrics, lines, durable.counter)
     pictures = RedisStore(connect(settings.picture_redis_url), lambda: observation.dependency_error("cache"))
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
-    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
-    ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold, lease=settings.worker_lease)
     transports = (
         pooled(),
         pooled(read_buffer=_PICTURE_BUFFER),
@@ -96,63 +149,87 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     )
     keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
     wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
-    upstream = Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings))
-    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
-    shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
-    media = _media(settings, clock)
-    downloader = GuardedDownloader(transports[2], transports[1], hosts, shelf, clock)
-    url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
-    gallery = Gallery(media, downloader, observation, clock, url_ttl)
-    cache = RedisCache(pictures, clock)
-    wakeups = RedisWakeups(store)
+    # Pictures on another server, or of a cluster, cannot be looked up by the script that limits.
     apart = pictures if pictures is not store or not store.one_server else None
-    limiter = RedisLimiter(store, observation, clock, LimiterOptions(workers, lease=settings.worker_lease), apart)
-    errands = Errands(observation)
-    settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
-    secret = settings.secret or read_or_make(Path(settings.data_dir))
-    directory = TeamDirectory(database, secret, clock)
-    flights: Flights[Flown] = Flights(observation)
-    gateway = Gateway(
-        keyring=Keyring(parse_static(settings.keys)),
-        catalogue=catalogue(settings),
-        limiter=limiter,
-        cache=cache,
-        flights=flights,
-        upstream=upstream,
-        gallery=gallery,
-        settling=settling,
-        drain=Drain(flights, clock, settings.drain_delay, settings.drain_timeout),
-        repeated=Repeated(SqlRepeats(database), errands, clock),
-        observer=observation,
+    return _Outside(
         clock=clock,
-        options=_options(settings),
-        directory=directory,
-    )
-    recovery = Recovery(
-        ledger,
-        settling,
-        flights,
-        upstream,
-        _model_of(gateway),
-        observation,
-        clock,
-        confirm=settings.cost_source == "record",
-        lease=settings.worker_lease,
-        bills_every=settings.bills_every,
+        observation=observation,
+        store=store,
+        pictures=pictures,
+        durable=durable,
+        ledger=SqlLedger(
+            database, clock, token_hex(16), unknown_hold=settings.unknown_hold, lease=settings.worker_lease
+        ),
+        transports=transports,
+        keys=keys,
+        upstream=Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings)),
+        limiter=RedisLimiter(store, observation, clock, LimiterOptions(workers, lease=settings.worker_lease), apart),
+        wakeups=RedisWakeups(store),
     )
 
-    durable = Durable(settings.durable_url, database, directory, observation)
-    background = [
-        durable.watch,
-        recovery.run,
-        keys.share_forever,
-        limiter.renew_forever,
-        lambda: store.listen(CHANNEL, wakeups.heard),
-    ]
-    parts = Parts(gateway, media, durable, ledger, background, [*transports, store, pictures], observation, lines)
-    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
-    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings))
-    return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
+
+def _gateway(settings: Settings, fresh: Fresh, outside: _Outside, media: "ObjectMedia | None") -> Gateway:
+    clock, observation = outside.clock, outside.observation
+    shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
+    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    downloader = GuardedDownloader(outside.transports[2], outside.transports[1], hosts, shelf, clock)
+    url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
+    gallery = Gallery(media, downloader, observation, clock, url_ttl)
+    cache = RedisCache(outside.pictures, clock)
+    errands = Errands(observation)
+    flights: Flights[Flown] = Flights(observation)
+    return Gateway(
+        keyring=fresh.keyring,
+        catalogue=fresh.catalogue,
+        limiter=outside.limiter,
+        cache=cache,
+        flights=flights,
+        upstream=outside.upstream,
+        gallery=gallery,
+        settling=Settling(outside.ledger, errands, cache, gallery, outside.wakeups, observation),
+        drain=Drain(flights, clock, settings.drain_delay, settings.drain_timeout),
+        repeated=Repeated(SqlRepeats(outside.durable.database), errands, clock),
+        observer=observation,
+        clock=clock,
+        options=fresh.options,
+        directory=outside.durable.directory,
+    )
+
+
+def _recovery(settings: Settings, endpoints: Endpoints, outside: _Outside) -> Recovery:
+    gateway = endpoints.gateway
+    return Recovery(
+        outside.ledger,
+        gateway.settling,
+        gateway.flights,
+        outside.upstream,
+        # Of the gateway of that moment: a reload puts another in its place. A forwarded model is in no catalogue.
+        lambda name: endpoints.gateway.catalogue.models.get(name) or forwarded(name),
+        outside.observation,
+        outside.clock,
+        confirm=settings.cost_source == "record",
+        lease=settings.worker_lease,
+    )
+
+
+def _fresh(settings: Settings) -> Fresh:
+    """What settings make, that a reload may replace."""
+    keyring = Keyring(parse_static(settings.keys))
+    return Fresh(keyring, catalogue(settings), _options(settings), _web_options(settings), read_teams(settings))
+
+
+def _reloader(settings: Settings, endpoints: Endpoints, durable: Durable, metrics: Metrics, lines: LineLog) -> Reloader:
+    supervisor = multiprocessing.parent_process()
+    return Reloader(
+        settings,
+        endpoints,
+        durable.declarations,
+        metrics,
+        lines,
+        read=lambda: load_settings(os.environ, _ignore),  # noqa: TID251 - as `create` does
+        make=_fresh,
+        supervisor=None if supervisor is None else supervisor.pid,
+    )
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -165,9 +242,8 @@ def catalogue(settings: Settings) -> Catalogue:
     )
 
 
-def _model_of(gateway: Gateway) -> Callable[[str], Model]:
-    """The model of a ledger's row: a forwarded one is in no catalogue."""
-    return lambda name: gateway.catalogue.models.get(name) or forwarded(name)
+def _told(keys: KeyPool) -> list[dict[str, object]]:
+    return [asdict(status) for status in keys.snapshot()]
 
 
 def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":

@@ -15,8 +15,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from gateway.core.declared import DeclaredTeam, read_declared
 from gateway.core.keys import parse_static
 from gateway.core.limits import LEASE
+from gateway.core.lines import place
 from gateway.core.secrets import weakness
 
 PREFIX: Final = "GATEWAY_"
@@ -67,7 +69,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_scope: Literal["gateway", "team", "key"] = "gateway"
     unknown_hold: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
     worker_lease: Annotated[float, msgspec.Meta(ge=1, le=3600)] = LEASE
-    bills_every: Annotated[float, msgspec.Meta(ge=1, le=86_400)] = 30.0
     coercion: Literal["documented", "nearest", "strict"] = "documented"
     default_model: str = "dall-e-3-t2i"
     edit_model: str = "302ai-kolors-i2i"
@@ -150,20 +151,32 @@ def read_sources(settings: Settings) -> list[tuple[str, str]]:
     return sources
 
 
+def read_teams(settings: Settings) -> dict[str, DeclaredTeam] | None:
+    """What the teams file declares; None where there is no such file.
+
+    Raises:
+        SettingsError: it cannot be read.
+        DeclaredError: it is wrong.
+    """
+    return read_declared(settings.teams, _read(f"{PREFIX}TEAMS", settings.teams)) if settings.teams else None
+
+
 def _from_file(path: str | None) -> dict[str, tuple[str, object]]:
     file = Path(path) if path else config_file("gateway.toml")
     if not path and not file.exists():
         return {}
+    text = _read(f"{PREFIX}CONFIG", str(file))
     try:
-        data = tomllib.loads(_read(f"{PREFIX}CONFIG", str(file)))
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         message = f"{file}: {exc}"
         raise SettingsError(message) from exc
     for name in data:
         if name not in Settings.__struct_fields__:
-            message = f"{file}: there is no setting {name!r}{_similar(name, Settings.__struct_fields__)}"
+            where = place(str(file), text, name)
+            message = f"{where}: there is no setting {name!r}{_similar(name, Settings.__struct_fields__)}"
             raise SettingsError(message)
-    return {name: (f"{file}: {name}", value) for name, value in data.items()}
+    return {name: (f"{place(str(file), text, name)}: {name}", value) for name, value in data.items()}
 
 
 def _from_environ(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

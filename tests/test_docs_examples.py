@@ -65,6 +65,7 @@ def running(models: Path, **settings: str) -> Iterator[Demo]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "AI302_", "OPENAI_"))}
     env["NO_PROXY"] = "127.0.0.1"
     command = [sys.executable, "-m", "gateway", "demo", "--port", "0"]
+    env["GATEWAY_ADMIN_KEY"] = "2b8f0a6c1d9e4735b6a0c8f7e1d25394"
     started = {**env, **settings, "GATEWAY_MODELS": str(models)}
     with subprocess.Popen(command, cwd=ROOT, env=started, stdout=subprocess.PIPE, text=True) as process:
         lines: SimpleQueue[str] = SimpleQueue()
@@ -118,6 +119,28 @@ def test_an_example_works_as_written(demo: Demo, tmp_path: Path, language: str, 
     assert done.returncode == 0, done.stderr
     if output:
         assert re.fullmatch(like(output), plain(done.stdout))
+
+
+def test_the_commands_of_teams_work_as_written(tmp_path: Path) -> None:
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    program = tmp_path / ".venv/bin/gateway302"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m gateway "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "AI302_"))}
+    scripts = [script for script in fences("sh", "gateway302 ") if re.search("gateway302 (teams|keys|usage) ", script)]
+    for script in scripts:
+        done = subprocess.run(
+            ["sh", "-euc", script],
+            cwd=tmp_path,
+            env=env | {"PYTHONPATH": str(ROOT)},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+
+    assert len(scripts) == 3
 
 
 def test_a_catalogue_of_ones_own_is_served(demo: Demo) -> None:

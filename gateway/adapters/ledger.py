@@ -22,6 +22,7 @@ from gateway.ports import Clock, EarlierError
 _G: Final = GENERATIONS.c
 _COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 _MOST_EARLIER: Final = 50
+_MOST_UNSETTLED: Final = 1000
 _FORGET_WORKERS_AFTER: Final = 86_400.0
 
 # The latest rows of a fingerprint or an attempt, each with the database's time.
@@ -145,7 +146,8 @@ class SqlLedger:
         wanted = [_G.state == State.UNKNOWN]
         if confirm:
             wanted.append((_G.state == State.SUCCEEDED) & (GENERATIONS.c.billed.is_(False)))
-        query = select(*_COLUMNS).where(or_(*wanted), _G.request_id.is_not(None), _G.created > since).limit(100)
+        query = select(*_COLUMNS).where(or_(*wanted), _G.request_id.is_not(None), _G.created > since)
+        query = query.order_by(_G.created.desc()).limit(_MOST_UNSETTLED)
         return await self._database.read(lambda connection: _all(connection, query))
 
     def _reserve(

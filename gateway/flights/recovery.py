@@ -6,8 +6,8 @@ adopts it; its row's version makes sure that it is one.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from gateway.core.catalogue import Model
 from gateway.core.errors import GatewayError, Kind
@@ -18,16 +18,23 @@ from gateway.flights.paid import Adopted
 from gateway.flights.settling import Flown, Settling
 from gateway.ports import Clock, DatabaseUnavailableError, Ledger, Observer, Upstream
 
-# 302 promises no time within which a call is on its books; after a day it is for a person to say.
+# 302 promises no time within which a call is on its books: it is asked at once, then ever more rarely, and after a day
+# it is for a person to say.
+_LONGEST_PAUSE: Final = 600.0
 _BILLS_FOR: Final = 86_400.0
 _LOST: Final = "The gateway's worker that made this call died; the picture may have been billed."
+
+
+class _Pause(NamedTuple):
+    until: float
+    length: float
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """Beats the worker's heart, adopts orphans, asks for bills. `confirm`: those of what was drawn, too.
 
-    `lease` and `bills_every` are in seconds.
+    `lease` is in seconds.
     """
 
     ledger: Ledger
@@ -39,16 +46,14 @@ class Recovery:
     clock: Clock
     confirm: bool = False
     lease: float = LEASE
-    bills_every: float = 30.0
+    pauses: dict[str, "_Pause"] = field(default_factory=dict)
+    """When each row's bill is asked for next."""
 
     async def run(self) -> None:
         """Go on until cancelled; the database may come and go."""
-        asked = self.clock.monotonic()
         while True:
             await self._unless_away(self._beat)
-            if self.clock.monotonic() - asked >= self.bills_every:
-                asked = self.clock.monotonic()
-                await self._unless_away(self.ask_for_bills)
+            await self._unless_away(self.ask_for_bills)
             await asyncio.sleep(self.lease / 3)
 
     async def adopt_orphans(self) -> None:
@@ -64,13 +69,24 @@ class Recovery:
 
     async def ask_for_bills(self) -> None:
         """Settle what is unknown by what 302 billed, and correct what was settled as planned."""
-        for row in await self.ledger.unsettled(confirm=self.confirm, since=self.clock.now() - _BILLS_FOR):
-            try:
-                cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
-            except GatewayError:
-                continue
-            if cost is not None:
-                await self.ledger.correct(row, cost)
+        rows = await self.ledger.unsettled(confirm=self.confirm, since=self.clock.now() - _BILLS_FOR)
+        known = {row.id for row in rows}
+        for gone in self.pauses.keys() - known:
+            del self.pauses[gone]
+        for row in rows:
+            pause = self.pauses.get(row.id)
+            if pause is None or pause.until <= self.clock.monotonic():
+                await self._ask_for_bill(row, pause)
+
+    async def _ask_for_bill(self, row: Generation, pause: "_Pause | None") -> None:
+        try:
+            cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
+        except GatewayError:
+            cost = None
+        if cost is not None:
+            await self.ledger.correct(row, cost)
+        length = min(self.lease / 3 if pause is None else 2 * pause.length, _LONGEST_PAUSE)
+        self.pauses[row.id] = _Pause(self.clock.monotonic() + length, length)
 
     async def _beat(self) -> None:
         await self.ledger.beat()

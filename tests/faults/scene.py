@@ -20,8 +20,7 @@ from sqlalchemy import Engine, insert, select, update
 from gateway.adapters.database import open_engine
 from gateway.adapters.migrations import upgrade
 from gateway.adapters.tables import KEYS, REVISION, TEAMS
-from gateway.adapters.teams import LABEL
-from gateway.core.keys import mint
+from gateway.core.keys import KEY_LABEL, mint
 from gateway.core.secrets import derive, digest_of
 from tests.acceptance.programs import PATIENCE, Program, Simulator, simulating, wait_until_ready
 from tests.faults.proxy import Wire
@@ -33,7 +32,6 @@ CANARY: Final = "canary7f3a"
 UPSTREAM_KEY: Final = f"sk-{CANARY}-of-302"
 SECRET: Final = f"{CANARY}-0123456789-0123456789-0123456789"
 LEASE: Final = 3.0
-BILLS_EVERY: Final = 1.0
 _MICRO: Final = 1_000_000
 
 
@@ -142,7 +140,7 @@ class Scene:
 
     def add_key(self, **terms: int) -> None:
         """Write the team and its key into the database."""
-        digest = digest_of(derive(SECRET, LABEL), self.key.encode())
+        digest = digest_of(derive(SECRET, KEY_LABEL), self.key.encode())
         with self.engine.begin() as connection:
             revision = connection.execute(
                 update(REVISION).values(newest=REVISION.c.newest + 1).returning(REVISION.c.newest)
@@ -162,7 +160,6 @@ class Scene:
             "secret": SECRET,
             "unknown_hold": "86400",
             "worker_lease": str(LEASE),
-            "bills_every": str(BILLS_EVERY),
             **({"database_url": self.database_url} if self.postgres else {}),
             **self.setup.settings,
         }
