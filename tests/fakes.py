@@ -86,6 +86,8 @@ class MemoryLedger:
     record: Recorder = field(default_factory=Recorder)
     unknown_hold: float = 60.0
     away: bool = False
+    unbroken: bool = True
+    gate: asyncio.Event | None = None
     budget: int | None = None
     held: int = 0
     spent: int = 0
@@ -93,6 +95,8 @@ class MemoryLedger:
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
         self._ask("reserve")
+        if self.gate is not None:
+            await self.gate.wait()
         if (before := earlier(draft, self.rows[::-1], self.clock.now(), self.unknown_hold)) is not None:
             raise EarlierError(before)
         if self.budget is not None and self.held + self.spent + draft.reserved > self.budget:
@@ -141,14 +145,15 @@ class MemoryLedger:
     async def find(self, ids: Sequence[str]) -> list[Generation]:
         return [row for row in self.rows if row.id in ids]
 
-    async def beat(self) -> None:
+    async def beat(self) -> bool:
         self._ask("beat")
+        return self.unbroken
 
     async def leave(self) -> None:
         self._ask("leave")
 
-    async def orphans(self) -> list[Generation]:
-        return [row for row in self.rows if row.finished is None and row.owner != "me"]
+    async def orphans(self, *, lapsed: bool) -> list[Generation]:
+        return [row for row in self.rows if row.finished is None and row.owner != "me" and lapsed]
 
     async def adopt(self, row: Generation) -> Generation | None:
         return self._replace(row, owner="me")
@@ -258,6 +263,8 @@ class FakeUpstream:
 
     async def bill(self, request_id: str, upstream_key_id: str) -> int | None:
         self.record(f"bill {request_id}")
+        if self.gate is not None:
+            await self.gate.wait()
         return self.bills.get(request_id)
 
 

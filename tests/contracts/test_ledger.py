@@ -25,6 +25,11 @@ def ledger(database: Database) -> SqlLedger:
     return SqlLedger(database, FakeClock(), "worker-1", unknown_hold=60)
 
 
+@pytest.fixture
+def other(database: Database) -> SqlLedger:
+    return SqlLedger(database, FakeClock(), "worker-2", unknown_hold=60)
+
+
 def draft(name: str = "1", **fields: object) -> Draft:
     return msgspec.structs.replace(Draft(name, f"f{name}", f"f{name}", CALLER, "flux", PRICE, 3600), **fields)
 
@@ -131,27 +136,62 @@ async def test_of_two_thousand_racers_for_25_pictures_25_pay(ledger: SqlLedger, 
     assert {error.kind for error in told} == {Kind.INSUFFICIENT_QUOTA}
 
 
-async def test_a_fence_that_is_gone_moves_nothing(ledger: SqlLedger) -> None:
+async def test_a_fence_that_is_gone_moves_nothing(ledger: SqlLedger, other: SqlLedger) -> None:
     row = await ledger.reserve(draft(), "k_1")
-    taken = await ledger.adopt(row)
+    taken = await other.adopt(row)
     assert taken is not None
 
     assert await ledger.accept(row, "r1", "t1") is None
     assert await ledger.end(row, Ending(State.UNKNOWN, None, error=LOST)) is False
-    assert await ledger.end(taken, Ending(State.SUCCEEDED, PRICE, URL)) is True
+    assert await other.end(taken, Ending(State.SUCCEEDED, PRICE, URL)) is True
+
+
+async def test_its_owner_ends_a_row_whose_last_move_it_did_not_hear_of(ledger: SqlLedger, database: Database) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    await ledger.accept(row, "r1", "t1")
+
+    assert await ledger.end(row, Ending(State.FAILED, 0, error=LOST)) is True
+    assert await money(database) == {(0, 0)}
+
+
+async def test_what_302_said_counts_though_somebody_else_had_given_up(
+    ledger: SqlLedger, other: SqlLedger, database: Database
+) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    taken = await other.adopt(row)
+    assert taken is not None
+    await other.end(taken, Ending(State.UNKNOWN, None, error=LOST))
+
+    assert await ledger.end(row, Ending(State.FAILED, 0, error=LOST)) is True
+    assert await money(database) == {(0, 0)}
 
 
 async def test_an_orphan_is_what_no_living_worker_has(ledger: SqlLedger, database: Database) -> None:
     await ledger.beat()
     row = await ledger.reserve(draft(), "k_1")
-    alive = await ledger.orphans()
+    alive = await ledger.orphans(lapsed=True)
     await database.write(lambda connection: connection.execute(WORKERS.update().values(lease_until=0)))
-    lapsed = await ledger.orphans()
+    lapsed, left = await ledger.orphans(lapsed=True), await ledger.orphans(lapsed=False)
     await ledger.beat()
     await ledger.leave()
 
-    assert (alive, [one.id for one in lapsed]) == ([], [row.id])
-    assert [one.id for one in await ledger.orphans()] == [row.id]
+    assert (alive, [one.id for one in lapsed], left) == ([], [row.id], [])
+    assert [one.id for one in await ledger.orphans(lapsed=False)] == [row.id]
+
+
+async def test_a_worker_that_has_not_beaten_yet_is_alive_from_its_first_row_on(
+    ledger: SqlLedger, other: SqlLedger
+) -> None:
+    await ledger.reserve(draft(), "k_1")
+
+    assert await other.orphans(lapsed=True) == []
+
+
+async def test_a_beat_tells_whether_the_lease_had_lapsed(ledger: SqlLedger, database: Database) -> None:
+    first, second = await ledger.beat(), await ledger.beat()
+    await database.write(lambda connection: connection.execute(WORKERS.update().values(lease_until=0)))
+
+    assert (first, second, await ledger.beat(), await ledger.beat()) == (False, True, False, True)
 
 
 async def test_the_same_attempt_finds_what_it_paid_for(ledger: SqlLedger) -> None:
@@ -168,8 +208,10 @@ async def test_what_was_reserved_and_not_sent_is_let_go(ledger: SqlLedger, datab
     await ledger.reserve(draft(), "k_1")
     await ledger.cancel(draft())
     await ledger.cancel(draft("never"))
+    [row] = await ledger.find(["1"])
 
     assert await money(database) == {(0, 0)}
+    assert row.error.kind is Kind.STORE_UNAVAILABLE  # as who waits for it elsewhere is told: it may be tried again
 
 
 async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, database_url: str) -> None:

@@ -1,5 +1,7 @@
 """What a dead worker left is ended, and unknown outcomes are settled by their bills."""
 
+import asyncio
+
 import pytest
 
 from gateway.core.catalogue import Catalogue, Model
@@ -15,12 +17,14 @@ def world(catalogue: Catalogue) -> World:
     return World(catalogue)
 
 
-def recovery(world: World) -> Recovery:
+def recovery(world: World, lease: float = 15.0) -> Recovery:
     def model(name: str) -> Model:
         return world.catalogue.models["dall-e-3-t2i"]
 
     flights = world.gateway.flights
-    return Recovery(world.ledger, world.settling, flights, world.upstream, model, world.observer, world.clock)
+    return Recovery(
+        world.ledger, world.settling, flights, world.upstream, model, world.observer, world.clock, lease=lease
+    )
 
 
 async def left(world: World, task_id: str = "") -> Generation:
@@ -38,7 +42,7 @@ async def left(world: World, task_id: str = "") -> Generation:
 async def test_what_was_sent_without_a_task_is_unknown_and_never_sent_again(world: World) -> None:
     await left(world)
 
-    await recovery(world).adopt_orphans()
+    await recovery(world).adopt_orphans(lapsed=True)
 
     [row] = world.ledger.rows
     assert (row.state, row.error.kind, world.upstream.bodies) == (State.UNKNOWN, Kind.UPSTREAM_UNKNOWN, [])
@@ -48,7 +52,7 @@ async def test_what_was_sent_without_a_task_is_unknown_and_never_sent_again(worl
 async def test_a_task_is_waited_for_and_its_picture_kept(world: World) -> None:
     await left(world, "task-1")
 
-    await recovery(world).adopt_orphans()
+    await recovery(world).adopt_orphans(lapsed=True)
     await until(lambda: world.ledger.rows[0].finished is not None)
     await world.gateway.flights.drain()
 
@@ -62,7 +66,7 @@ async def test_a_task_that_failed_costs_nothing(world: World) -> None:
     await left(world, "task-1")
     world.upstream.failure = GatewayError(Kind.CONTENT_POLICY, "no")
 
-    await recovery(world).adopt_orphans()
+    await recovery(world).adopt_orphans(lapsed=True)
     await until(lambda: world.ledger.rows[0].finished is not None)
     await world.gateway.flights.drain()
 
@@ -84,3 +88,30 @@ async def test_bills_are_asked_for_ever_more_rarely_until_they_come(world: World
 
     assert asked == 5  # at 0, 5, 15, 35 and 75 seconds
     assert world.transcript() == ["bill 302-9", "correct 41000"]
+
+
+async def test_the_heart_beats_while_302_lets_us_wait_for_a_bill(world: World) -> None:
+    row = await left(world)
+    world.ledger._replace(row, state=State.UNKNOWN, request_id="302-9", finished=1.0, owner="me")
+    world.upstream.gate = asyncio.Event()
+    recovering = recovery(world, lease=0.03)
+    running = asyncio.get_running_loop().create_task(recovering.run())
+
+    await until(lambda: "bill 302-9" in world.record.verbs and world.record.verbs.count("beat") > 3)
+
+    running.cancel()
+
+
+async def test_who_was_cut_off_gives_the_others_a_lease_to_come_back(world: World) -> None:
+    """When the database was away, every worker's lease has lapsed, and all of them live."""
+    await left(world)
+    recovering = recovery(world)
+    states = []
+
+    for unbroken in (False, True, True, False, True, True, True, True):
+        world.ledger.unbroken = unbroken
+        await recovering.beat()
+        states.append(world.ledger.rows[0].state)
+        world.clock.advance(5)
+
+    assert states == [State.SENT] * 6 + [State.UNKNOWN] * 2
