@@ -216,14 +216,14 @@ class Ledger(Protocol):
     async def find(self, ids: Sequence[str]) -> list[Generation]:
         """The rows of these ids."""
 
-    async def beat(self) -> None:
-        """Renew this worker's lease on all it has in flight."""
+    async def beat(self) -> bool:
+        """Renew this worker's lease on all it has in flight; whether it had not lapsed."""
 
     async def leave(self) -> None:
         """Give up this worker's lease."""
 
-    async def orphans(self) -> list[Generation]:
-        """What is in flight without a living worker."""
+    async def orphans(self, *, lapsed: bool) -> list[Generation]:
+        """What is in flight of workers that have left, with `lapsed` also of those whose lease is over."""
 
     async def adopt(self, row: Generation) -> Generation | None:
         """Make an orphan ours; None where somebody else was first."""

@@ -7,13 +7,13 @@ so that it happens once whoever tries it, however often.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE, WORKERS, now
 from gateway.core.budgets import Budget, budgets_of, exhausted
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
 from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State, day_of, earlier
 from gateway.core.limits import LEASE
@@ -24,6 +24,7 @@ _COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 _MOST_EARLIER: Final = 50
 _MOST_UNSETTLED: Final = 1000
 _FORGET_WORKERS_AFTER: Final = 86_400.0
+_NOT_SENT: Final = GatewayError(Kind.STORE_UNAVAILABLE, "The gateway's database was away; nothing was sent.")
 
 # The latest rows of a fingerprint or an attempt, each with the database's time.
 _LATEST: Final = (
@@ -39,11 +40,8 @@ _SPENT: Final = select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDG
     BUDGETS.c.owner.in_(bindparam("owners", expanding=True)), BUDGETS.c.period.in_(bindparam("periods", expanding=True))
 )
 _INSERT: Final = insert(GENERATIONS).values(created=now(), sent=now())
-_ORPHANS: Final = (
-    select(*_COLUMNS)
-    .join(WORKERS, WORKERS.c.id == _G.owner, isouter=True)
-    .where(_G.finished.is_(None), or_(WORKERS.c.id.is_(None), WORKERS.c.lease_until < now()))
-)
+_ORPHANS: Final = select(*_COLUMNS).join(WORKERS, WORKERS.c.id == _G.owner, isouter=True).where(_G.finished.is_(None))
+_LEFT: Final = WORKERS.c.id.is_(None)
 
 
 class SqlLedger:
@@ -57,6 +55,7 @@ class SqlLedger:
         self._owner: Final = owner
         self._unknown_hold: Final = unknown_hold
         self._lease: Final = lease
+        self._is_known = False
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
         """Hold the price and write that the call is being sent, in one transaction.
@@ -78,7 +77,7 @@ class SqlLedger:
         def work(connection: Connection) -> None:
             row = _one(connection, select(*_COLUMNS).where(_G.id == draft.id))
             if row is not None and row.finished is None:
-                _end(connection, row, Ending(State.FAILED, 0))
+                _end(connection, row, Ending(State.FAILED, 0, error=_NOT_SENT))
 
         await self._database.write(work)
 
@@ -96,7 +95,8 @@ class SqlLedger:
     async def end(self, row: Generation, ending: Ending) -> bool:
         """Note how it ended, and settle its money: once, though it be told twice.
 
-        A picture is taken from anybody, whatever became of the row: it is paid, and never thrown away.
+        What 302 said is taken from anybody, whatever became of the row: a picture is paid, and never thrown away. That
+        the outcome is unknown is for the row's owner alone to say.
         """
         return await self._database.write(lambda connection: _end(connection, row, ending))
 
@@ -114,18 +114,19 @@ class SqlLedger:
         """The rows of these ids."""
         return await self._database.read(lambda connection: _all(connection, select(*_COLUMNS).where(_G.id.in_(ids))))
 
-    async def beat(self) -> None:
-        """Renew this worker's lease on all it has in flight."""
+    async def beat(self) -> bool:
+        """Renew this worker's lease on all it has in flight; whether it had not lapsed."""
 
-        def work(connection: Connection) -> None:
-            values = {"id": self._owner, "lease_until": now() + self._lease}
-            upsert = _dialect(connection).insert(WORKERS).values(values)
-            connection.execute(
-                upsert.on_conflict_do_update(index_elements=["id"], set_={"lease_until": upsert.excluded.lease_until})
-            )
+        def work(connection: Connection) -> bool:
+            alive = (WORKERS.c.id == self._owner) & (WORKERS.c.lease_until > now())
+            unbroken = connection.scalar(select(WORKERS.c.id).where(alive)) is not None
+            self._renew(connection)
             connection.execute(delete(WORKERS).where(WORKERS.c.lease_until < now() - _FORGET_WORKERS_AFTER))
+            return unbroken
 
-        await self._database.write(work)
+        unbroken = await self._database.write(work)
+        self._is_known = True
+        return unbroken
 
     async def leave(self) -> None:
         """Give up this worker's lease: what it still has in flight is anybody's."""
@@ -133,9 +134,10 @@ class SqlLedger:
             lambda connection: connection.execute(delete(WORKERS).where(WORKERS.c.id == self._owner))
         )
 
-    async def orphans(self) -> list[Generation]:
-        """What is in flight without a living worker."""
-        return await self._database.read(lambda connection: _all(connection, _ORPHANS))
+    async def orphans(self, *, lapsed: bool) -> list[Generation]:
+        """What is in flight of workers that have left, with `lapsed` also of those whose lease is over."""
+        query = _ORPHANS.where(or_(_LEFT, WORKERS.c.lease_until < now()) if lapsed else _LEFT)
+        return await self._database.read(lambda connection: _all(connection, query))
 
     async def adopt(self, row: Generation) -> Generation | None:
         """Make an orphan ours; None where somebody else was first."""
@@ -179,11 +181,18 @@ class SqlLedger:
             "day": day,
             "reserved": draft.reserved,
         }
+        if not self._is_known:  # a row whose owner nobody knows is an orphan
+            self._renew(connection)
         connection.execute(_INSERT, values)
         _move_money(connection, budgets, held=draft.reserved, spent=0)
         unset = dict.fromkeys(Generation.__struct_fields__)
         at = self._clock.now()
         return Generation(**{**unset, **values, "state": State.SENT, "created": at, "sent": at})
+
+    def _renew(self, connection: Connection) -> None:
+        upsert = _dialect(connection).insert(WORKERS).values(id=self._owner, lease_until=now() + self._lease)
+        renewed = {"lease_until": upsert.excluded.lease_until}
+        connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=renewed))
 
     async def _set(self, row: Generation, **values: str | int | None) -> Generation | None:
         statement = (
@@ -196,12 +205,12 @@ class SqlLedger:
 
 
 def _end(connection: Connection, row: Generation, ending: Ending) -> bool:
-    ours = (_G.version == row.version) & _G.finished.is_(None)
-    if ending.url is not None:
-        ours |= _G.finished.is_(None) | (_G.state == State.UNKNOWN)
+    # Not by its version: a move that nobody heard of, for the database was slow to say so, was our own.
+    by_owner = and_(_G.owner == row.owner, _G.finished.is_(None))
+    ours = by_owner if ending.actual is None else or_(_G.finished.is_(None), _G.state == State.UNKNOWN)
     values = {
         "state": ending.state.value,
-        "version": row.version + 1,
+        "version": _G.version + 1,
         "finished": now(),
         "actual": ending.actual,
         "url": ending.url,

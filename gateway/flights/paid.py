@@ -39,9 +39,11 @@ class PaidCall:
                 self.row = moved
             else:
                 raise GatewayError(Kind.UPSTREAM_UNKNOWN, "Another worker took this call over; its outcome is unknown.")
+        except asyncio.CancelledError:
+            self._let_go()
+            raise
         except DatabaseUnavailableError:
-            if self.row is None:
-                self._errands.insist(lambda: self._ledger.cancel(self._draft))
+            self._let_go()
             message = "The gateway's database is away, so that nothing new is paid for; nothing was sent."
             raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
 
@@ -60,6 +62,11 @@ class PaidCall:
         except DatabaseUnavailableError:
             # The end does without: it needs no version where it brings a picture.
             self._errands.insist(lambda: self._ledger.accept(row, request_id, task_id))
+
+    def _let_go(self) -> None:
+        """What was begun in the database may still be committed there, though nobody waits for it any more."""
+        if self.row is None:
+            self._errands.insist(lambda: self._ledger.cancel(self._draft))
 
     def end(self) -> Generation | None:
         """The row, at the end of the call: what is still to be noted is noted with it."""

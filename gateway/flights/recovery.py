@@ -30,6 +30,12 @@ class _Pause(NamedTuple):
     length: float
 
 
+@dataclass(slots=True)
+class _Heart:
+    since: float | None = None
+    """Since when this worker's lease is unbroken, in monotonic seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """Beats the worker's heart, adopts orphans, asks for bills. `confirm`: those of what was drawn, too.
@@ -46,19 +52,32 @@ class Recovery:
     clock: Clock
     confirm: bool = False
     lease: float = LEASE
+    heart: _Heart = field(default_factory=_Heart)
     pauses: dict[str, "_Pause"] = field(default_factory=dict)
     """When each row's bill is asked for next."""
 
     async def run(self) -> None:
         """Go on until cancelled; the database may come and go."""
-        while True:
-            await self._unless_away(self._beat)
-            await self._unless_away(self.ask_for_bills)
-            await asyncio.sleep(self.lease / 3)
+        # Apart from each other: whoever waits for 302, or ends a thousand calls of a dead worker, is not dead.
+        await asyncio.gather(*map(self._forever, (self.beat, self.look_after_others, self.ask_for_bills)))
 
-    async def adopt_orphans(self) -> None:
-        """End or go on with what is in flight without a living worker."""
-        for orphan in await self.ledger.orphans():
+    async def beat(self) -> None:
+        """Show that this worker lives."""
+        unbroken = await self.ledger.beat()
+        if not unbroken or self.heart.since is None:
+            self.heart.since = self.clock.monotonic()
+
+    async def look_after_others(self) -> None:
+        """Adopt what others left.
+
+        Who could not show its own life for a while, for the database was away, gives the others a lease to show theirs.
+        """
+        since = self.heart.since
+        await self.adopt_orphans(lapsed=since is not None and self.clock.monotonic() - since >= self.lease)
+
+    async def adopt_orphans(self, *, lapsed: bool) -> None:
+        """End or go on with what is in flight of workers that have left, or whose lease has lapsed."""
+        for orphan in await self.ledger.orphans(lapsed=lapsed):
             row = await self.ledger.adopt(orphan)
             if row is None:
                 continue
@@ -88,10 +107,6 @@ class Recovery:
         length = min(self.lease / 3 if pause is None else 2 * pause.length, _LONGEST_PAUSE)
         self.pauses[row.id] = _Pause(self.clock.monotonic() + length, length)
 
-    async def _beat(self) -> None:
-        await self.ledger.beat()
-        await self.adopt_orphans()
-
     def _resume(self, row: Generation) -> Callable[[], Awaitable[Flown]]:
         async def resume() -> Flown:
             try:
@@ -102,6 +117,11 @@ class Recovery:
             return await self.settling.landed(Adopted(row), drawn)
 
         return resume
+
+    async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._unless_away(work)
+            await asyncio.sleep(self.lease / 3)
 
     async def _unless_away(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

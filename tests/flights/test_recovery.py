@@ -111,6 +111,7 @@ async def test_who_was_cut_off_gives_the_others_a_lease_to_come_back(world: Worl
     for unbroken in (False, True, True, False, True, True, True, True):
         world.ledger.unbroken = unbroken
         await recovering.beat()
+        await recovering.look_after_others()
         states.append(world.ledger.rows[0].state)
         world.clock.advance(5)
 
