@@ -48,14 +48,12 @@ async def stop_long(scene: Scene, lot: Random) -> None:
 
 async def freeze_redis(scene: Scene, lot: Random) -> None:
     """Redis holds its connections and says nothing."""
-    if (pid := scene.valkey) is not None:
-        await _stopped(pid, lot.uniform(0.2, 2.0))
+    await _stopped(scene.valkey, lot.uniform(0.2, 2.0))
 
 
 async def kill_redis(scene: Scene, _lot: Random) -> None:
     """Redis is gone for a while, and comes back with what was on its disk."""
-    if (pid := scene.valkey) is not None:
-        os.kill(pid, signal.SIGKILL)
+    os.kill(scene.valkey, signal.SIGKILL)
     await asyncio.sleep(1)
 
 

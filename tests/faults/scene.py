@@ -15,7 +15,7 @@ from random import Random
 from typing import Final
 
 import httpx
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, insert, update
 
 from gateway.adapters.database import open_engine
 from gateway.adapters.migrations import upgrade
@@ -116,15 +116,11 @@ class Scene:
         return [pid for pid in (int(found[1]) for found in started if found) if _lives(pid)]
 
     @property
-    def valkey(self) -> int | None:
+    def valkey(self) -> int:
         """The embedded Valkey."""
-        if self.program is None:
-            return None
-        for pid in _children(self.program.process.pid):
-            with suppress(OSError):
-                if b"--appendonly" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                    return pid
-        return None
+        assert self.program
+        found = [pid for pid in _children(self.program.process.pid) if b"valkey" in _title(pid)]
+        return found[0]
 
     @property
     def database_file(self) -> Path:
@@ -138,17 +134,16 @@ class Scene:
             answer = (await client.get(f"{self.simulator.url}/dashboard/balance", headers=headers)).raise_for_status()
         return BALANCE * _MICRO - int(Decimal(answer.json()["data"]["balance"]) * _MICRO)
 
-    def add_key(self, **terms: int) -> None:
-        """Write the team and its key into the database."""
-        digest = digest_of(derive(SECRET, KEY_LABEL), self.key.encode())
+    def add_key(self, name: str, secret: str, **terms: int) -> None:
+        """Write a team and its key into the database."""
+        digest = digest_of(derive(SECRET, KEY_LABEL), secret.encode())
         with self.engine.begin() as connection:
             revision = connection.execute(
                 update(REVISION).values(newest=REVISION.c.newest + 1).returning(REVISION.c.newest)
             ).scalar_one()
-            connection.execute(insert(TEAMS).values(name="faults", created=0, revision=revision, **terms))
-            row = {"id": "key_faults", "team": "faults", "name": "runner", "digest": digest, "last_four": "0000"}
+            connection.execute(insert(TEAMS).values(name=name, created=0, revision=revision, **terms))
+            row = {"id": f"key_{name}", "team": name, "name": name, "digest": digest, "last_four": "0000"}
             connection.execute(insert(KEYS).values(**row, created=0, revision=revision, **terms))
-            assert connection.execute(select(KEYS.c.id)).scalar_one() == "key_faults"
 
     def _environment(self) -> dict[str, str]:
         settings = {
@@ -179,7 +174,7 @@ async def staged(setup: Setup, lot: Random, **terms: int) -> AsyncIterator[Scene
         scene = Scene(setup, simulator, wire, Path(folder), url, open_engine(url, writes=True, patience_ms=10_000))
         scene.postgres = postgres
         try:
-            scene.add_key(**terms)
+            scene.add_key("faults", scene.key, **terms)
             await scene.start()
             yield scene
         finally:
@@ -204,6 +199,12 @@ def _children(pid: int) -> list[int]:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
     return []
+
+
+def _title(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def _lives(pid: int) -> bool:
