@@ -21,6 +21,7 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
+from gateway.adapters.jobs import SqlJobs
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.log import LineLog
@@ -34,13 +35,15 @@ from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
+from gateway.adapters.webhooks import SignedWebhooks
 from gateway.core.catalogue import Catalogue, Model, forwarded
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
-from gateway.flights import Errands, Flights, Gallery, Recovery, Repeated, Settling
+from gateway.flights import Errands, Flights, Gallery, JobRuns, Recovery, Repeated, Settling
+from gateway.later import Later
 from gateway.lifetime import Durable, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
@@ -88,7 +91,8 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
     database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
-    ledger = SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold)
+    worker = token_hex(16)
+    ledger = SqlLedger(database, clock, worker, unknown_hold=settings.unknown_hold)
     transports = (
         pooled(),
         pooled(read_buffer=_PICTURE_BUFFER),
@@ -126,19 +130,24 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         options=_options(settings),
         directory=directory,
     )
+    webhooks = SignedWebhooks(transports[1], settings.webhook_secret, settings.webhook_hosts, clock)
+    later = _later(gateway, SqlJobs(database, worker), webhooks, settings)
     recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
 
     durable = Durable(settings.durable_url, database, directory, observation)
     background = [
         durable.watch,
         recovery.run,
+        later.watch,
         keys.share_forever,
         limiter.renew_forever,
         lambda: store.listen(CHANNEL, wakeups.heard),
     ]
-    parts = Parts(gateway, media, durable, ledger, background, [*transports, store, pictures], observation, lines)
+    parts = Parts(
+        gateway, later.runs, media, durable, ledger, background, [*transports, store, pictures], observation, lines
+    )
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
-    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings))
+    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings), later)
     return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
 
 
@@ -150,6 +159,11 @@ def catalogue(settings: Settings) -> Catalogue:
         for_edits=settings.edit_model,
         for_variations=settings.variation_model,
     )
+
+
+def _later(gateway: Gateway, jobs: SqlJobs, webhooks: SignedWebhooks, settings: Settings) -> Later:
+    runs = JobRuns(jobs, webhooks, gateway.settling.errands, gateway.observer)
+    return Later(gateway, jobs, runs, settings.webhook_hosts)
 
 
 def _model_of(gateway: Gateway) -> Callable[[str], Model]:

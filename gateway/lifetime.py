@@ -17,6 +17,7 @@ from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.observation import Observation
 from gateway.adapters.teams import TeamDirectory
+from gateway.flights import JobRuns
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 
@@ -65,6 +66,7 @@ class Parts:
     """What is running, and what is to be closed."""
 
     gateway: Gateway
+    jobs: JobRuns
     media: "ObjectMedia | None"
     durable: Durable
     ledger: SqlLedger
@@ -88,6 +90,7 @@ class Parts:
         finally:
             # What is paid for is waited for, and kept.
             await self.gateway.flights.drain()
+            await self.jobs.drain(_WRITE_WITHIN)
             await self.gateway.settling.errands.drain(_WRITE_WITHIN)
             for task in running:
                 task.cancel()

@@ -92,7 +92,7 @@ def command_rows() -> Iterable[Row]:
 
 def endpoint_rows() -> Iterable[Row]:
     nothing = cast("Any", None)
-    endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing)
+    endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing, nothing)
     front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing),)))
     for route in front._app._rest.routes:
         assert isinstance(route, Route)

@@ -71,7 +71,7 @@ def test_every_route_is_in_the_document_and_the_reverse() -> None:
         yield
 
     nothing = cast("Any", None)
-    endpoints = Endpoints(nothing, nothing, nothing, bytes, WebOptions(1, 1))
+    endpoints = Endpoints(nothing, nothing, nothing, bytes, WebOptions(1, 1), nothing)
     front = build(Site(endpoints, nothing, nothing, lifespan, more=(media_route(nothing),)))
     dispatch = cast("Dispatch", cast("Front", front)._app)
     routes = [route for route in cast("Starlette", dispatch._rest).routes if isinstance(route, Route)]
