@@ -183,7 +183,8 @@ class MemoryRepeats:
         return repeat
 
     async def keep(self, key: str, name: str, repeat: Repeat) -> None:
-        self.names[key, name] = self.names[key, name][0], repeat
+        if (key, name) in self.names:
+            self.names[key, name] = self.names[key, name][0], repeat
 
 
 @dataclass
