@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
@@ -27,12 +28,14 @@ from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.log import LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
+from gateway.adapters.records import Records
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.repeats import SqlRepeats
+from gateway.adapters.roster import Roster
 from gateway.adapters.secret import read_or_make
 from gateway.adapters.shelf import Shelf
 from gateway.adapters.teams import TeamDirectory
-from gateway.adapters.transport import pooled
+from gateway.adapters.transport import AiohttpTransport, pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
 from gateway.adapters.webhooks import SignedWebhooks
@@ -42,17 +45,18 @@ from gateway.core.coerce import Policy
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
-from gateway.flights import Errands, Flights, Gallery, JobRuns, Recovery, Repeated, Settling
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, JobRuns, Recovery, Repeated, Settling
 from gateway.later import Later
-from gateway.lifetime import Durable, Parts
+from gateway.lifetime import Closing, Durable, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
 from gateway.settings import WORKERS, Settings, SettingsError, read_sources
 from gateway.settings import load as load_settings
+from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.media import MediaEndpoint
 from gateway.web.places import WebOptions
-from gateway.web.routes import Site, media_route
+from gateway.web.routes import Site, admin_routes, media_route
 from gateway.web.routes import build as build_routes
 
 if TYPE_CHECKING:
@@ -84,15 +88,71 @@ def create() -> ASGIApp:
 
 def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1) -> ASGIApp:
     """Wire everything for one of `workers` processes; connections are opened when they are first used."""
+    outside = _outside(settings, Observation(metrics, lines), workers)
+    media = _media(settings, outside.clock)
+    gateway = _gateway(settings, outside, media)
+    recovery = Recovery(
+        outside.ledger,
+        gateway.settling,
+        gateway.flights,
+        outside.upstream,
+        _model_of(gateway),
+        outside.observation,
+        outside.clock,
+        confirm=settings.cost_source == "record",
+    )
+    later = _later(settings, outside, gateway)
+    durable = Durable(settings.durable_url, outside.database, outside.directory, outside.observation)
+    background = [
+        durable.watch,
+        recovery.run,
+        later.watch,
+        outside.keys.share_forever,
+        outside.limiter.renew_forever,
+        lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),
+    ]
+    connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
+    parts = Parts(
+        gateway, later.runs, media, durable, outside.ledger, background, connections, outside.observation, lines
+    )
+    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
+    if settings.admin_key:
+        routes += admin_routes(_admin(settings, outside))
+    web = _web_options(settings)
+    endpoints = Endpoints(gateway, outside.store, outside.database.answers, metrics.scrape, web, later)
+    site = Site(endpoints, outside.observation, outside.clock, parts.lifespan, settings.cors_origins, tuple(routes))
+    return build_routes(site)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """The adapters: everything outside of the gateway that it leans on."""
+
+    clock: SystemClock
+    observation: Observation
+    store: RedisStore
+    pictures: RedisStore
+    database: Database
+    ledger: SqlLedger
+    jobs: SqlJobs
+    secret: str
+    directory: TeamDirectory
+    transports: tuple[AiohttpTransport, ...]
+    keys: KeyPool
+    upstream: Upstream302
+    limiter: RedisLimiter
+    wakeups: RedisWakeups
+
+
+def _outside(settings: Settings, observation: Observation, workers: int) -> _Outside:
     clock = SystemClock()
-    observation = Observation(metrics, lines)
     pictures = RedisStore(connect(settings.picture_redis_url), lambda: observation.dependency_error("cache"))
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
     database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
+    secret = settings.secret or read_or_make(Path(settings.data_dir))
     worker = token_hex(16)
-    ledger = SqlLedger(database, clock, worker, unknown_hold=settings.unknown_hold)
     transports = (
         pooled(),
         pooled(read_buffer=_PICTURE_BUFFER),
@@ -100,55 +160,64 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     )
     keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
     wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
-    upstream = Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings))
-    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    # Pictures on another server, or of a cluster, cannot be looked up by the script that limits.
+    apart = pictures if pictures is not store or not store.one_server else None
+    return _Outside(
+        clock=clock,
+        observation=observation,
+        store=store,
+        pictures=pictures,
+        database=database,
+        ledger=SqlLedger(database, clock, worker, unknown_hold=settings.unknown_hold),
+        jobs=SqlJobs(database, worker),
+        secret=secret,
+        directory=TeamDirectory(database, secret, clock),
+        transports=transports,
+        keys=keys,
+        upstream=Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings)),
+        limiter=RedisLimiter(store, observation, clock, LimiterOptions(workers), apart),
+        wakeups=RedisWakeups(store),
+    )
+
+
+def _gateway(settings: Settings, outside: _Outside, media: "ObjectMedia | None") -> Gateway:
+    clock, observation = outside.clock, outside.observation
     shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
-    media = _media(settings, clock)
-    downloader = GuardedDownloader(transports[2], transports[1], hosts, shelf, clock)
+    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    downloader = GuardedDownloader(outside.transports[2], outside.transports[1], hosts, shelf, clock)
     url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
     gallery = Gallery(media, downloader, observation, clock, url_ttl)
-    cache = RedisCache(pictures, clock)
-    wakeups = RedisWakeups(store)
-    apart = pictures if pictures is not store or not store.one_server else None
-    limiter = RedisLimiter(store, observation, clock, LimiterOptions(workers), apart)
+    cache = RedisCache(outside.pictures, clock)
     errands = Errands(observation)
-    settling = Settling(ledger, errands, cache, gallery, wakeups, observation)
-    secret = settings.secret or read_or_make(Path(settings.data_dir))
-    directory = TeamDirectory(database, secret, clock)
-    gateway = Gateway(
+    flights: Flights[Flown] = Flights(observation)
+    return Gateway(
         keyring=Keyring(parse_static(settings.keys)),
         catalogue=catalogue(settings),
-        limiter=limiter,
+        limiter=outside.limiter,
         cache=cache,
-        flights=Flights(observation),
-        upstream=upstream,
+        flights=flights,
+        upstream=outside.upstream,
         gallery=gallery,
-        settling=settling,
-        repeated=Repeated(SqlRepeats(database), errands, clock),
+        settling=Settling(outside.ledger, errands, cache, gallery, outside.wakeups, observation),
+        drain=Drain(flights, clock, settings.drain_delay, settings.drain_timeout),
+        repeated=Repeated(SqlRepeats(outside.database), errands, clock),
         observer=observation,
         clock=clock,
         options=_options(settings),
-        directory=directory,
+        directory=outside.directory,
     )
-    webhooks = SignedWebhooks(transports[1], settings.webhook_secret, settings.webhook_hosts, clock)
-    later = _later(gateway, SqlJobs(database, worker), webhooks, settings)
-    recovery = Recovery(ledger, settling, gateway.flights, upstream, _model_of(gateway), observation, clock)
 
-    durable = Durable(settings.durable_url, database, directory, observation)
-    background = [
-        durable.watch,
-        recovery.run,
-        later.watch,
-        keys.share_forever,
-        limiter.renew_forever,
-        lambda: store.listen(CHANNEL, wakeups.heard),
-    ]
-    parts = Parts(
-        gateway, later.runs, media, durable, ledger, background, [*transports, store, pictures], observation, lines
-    )
-    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
-    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, _web_options(settings), later)
-    return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
+
+def _later(settings: Settings, outside: _Outside, gateway: Gateway) -> Later:
+    hosts = settings.webhook_hosts
+    webhooks = SignedWebhooks(outside.transports[1], settings.webhook_secret, hosts, outside.clock)
+    runs = JobRuns(outside.jobs, webhooks, gateway.settling.errands, outside.observation)
+    return Later(gateway, outside.jobs, runs, hosts)
+
+
+def _admin(settings: Settings, outside: _Outside) -> Admin:
+    roster = Roster(outside.database, outside.secret, outside.clock, parse_static(settings.keys))
+    return Admin(settings.admin_key, roster, Records(outside.database), lambda: _told(outside.keys))
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -161,9 +230,8 @@ def catalogue(settings: Settings) -> Catalogue:
     )
 
 
-def _later(gateway: Gateway, jobs: SqlJobs, webhooks: SignedWebhooks, settings: Settings) -> Later:
-    runs = JobRuns(jobs, webhooks, gateway.settling.errands, gateway.observer)
-    return Later(gateway, jobs, runs, settings.webhook_hosts)
+def _told(keys: KeyPool) -> list[dict[str, object]]:
+    return [asdict(status) for status in keys.snapshot()]
 
 
 def _model_of(gateway: Gateway) -> Callable[[str], Model]:

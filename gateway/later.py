@@ -78,27 +78,20 @@ class Later:
         """Promise to do it: once this returns, it is done whatever becomes of this process.
 
         Raises:
-            GatewayError: `invalid_value` for its webhook, those of `Gateway.admit`, `store_unavailable`.
+            GatewayError: `invalid_value` for its webhook, those of `Gateway.admit`, `draining`, `store_unavailable`.
         """
         assert isinstance(asking.body, bytes)  # noqa: S101 - whoever submits has looked
         webhook = await asyncio.to_thread(webhook_in, asking.body, self.webhook_hosts)
         order = await self.gateway.admit(asking.order)
-        asked, attempt = order.asked, order.asked.attempt or ""
-        id_ = attempt if asking.name is None else name_of(order.caller.key, asking.name)
-        wanted = Wanted(
-            asking.body, asked.dialect, attempt, asked.model, asked.coercion, asked.look_up, asked.keep, asking.origin
-        )
         try:
-            job, is_new = await self.jobs.add(id_, order.caller.key, wanted, webhook)
-        except DatabaseUnavailableError:
-            self.gateway.settling.errands.insist(lambda: self.jobs.remove(id_))
+            job, is_new = await self._add(asking, order, webhook)
+        except GatewayError:
             await self._leave(order)
-            message = "The gateway's database is away, so that nothing can be promised; nothing was sent."
-            raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
-        if not is_new:
-            await self._leave(order)
-            return job, order
-        return await self._begin(job, order, asking.origin), order
+            raise
+        if is_new:
+            return await self._begin(job, order, asking.origin), order
+        await self._leave(order)
+        return job, order
 
     async def find(self, secret: bytes | None, id_: str, outcome: Outcome) -> Job:
         """A job of whoever asks.
@@ -166,9 +159,25 @@ class Later:
         """Until cancelled: go on with what dead workers had promised."""
         await self.runs.watch(self.again)
 
+    async def _add(self, asking: Asking, order: Order, webhook: str | None) -> tuple[Job, bool]:
+        assert isinstance(asking.body, bytes)  # noqa: S101 - whoever submits has looked
+        if not _is_kept(order):
+            self.gateway.drain.check()
+        asked, attempt = order.asked, order.asked.attempt or ""
+        id_ = attempt if asking.name is None else name_of(order.caller.key, asking.name)
+        wanted = Wanted(
+            asking.body, asked.dialect, attempt, asked.model, asked.coercion, asked.look_up, asked.keep, asking.origin
+        )
+        try:
+            return await self.jobs.add(id_, order.caller.key, wanted, webhook)
+        except DatabaseUnavailableError:
+            self.gateway.settling.errands.insist(lambda: self.jobs.remove(id_))
+            message = "The gateway's database is away, so that nothing can be promised; nothing was sent."
+            raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
+
     async def _begin(self, job: Job, order: Order, origin: str) -> Job:
         run = self.runs.begin(job, lambda: self._do(order, origin))
-        if order.repeat is None and (order.found is None or None in order.found):
+        if not _is_kept(order):
             return job
         await asyncio.wait((run,), timeout=_AT_ONCE)
         return (run.result() if run.done() else None) or job
@@ -210,3 +219,8 @@ class Later:
     async def _leave(self, order: Order) -> None:
         if order.place is not None and order.place.leave():
             await self.gateway.limiter.release(order.caller, order.outcome.request_id)
+
+
+def _is_kept(order: Order) -> bool:
+    """Whether an order that was admitted needs nothing but what is there."""
+    return order.repeat is not None or (order.found is not None and None not in order.found)

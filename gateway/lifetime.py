@@ -17,21 +17,26 @@ from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.observation import Observation
 from gateway.adapters.teams import TeamDirectory
-from gateway.flights import JobRuns
+from gateway.flights import Drain, JobRuns
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
+DRAIN: Final = "drain"
+"""Under which name the server finds our `Drain` in the state of the lifespan."""
 _SWEEP_EVERY: Final = 600.0
 _MIGRATE_EVERY: Final = 1.0
 # How long a stopping worker waits for a database that is away, in seconds.
 _WRITE_WITHIN: Final = 10.0
 
 
-class _Closing(Protocol):
-    async def aclose(self) -> None: ...
+class Closing(Protocol):
+    """What holds connections."""
+
+    async def aclose(self) -> None:
+        """Let go of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,12 @@ class Durable:
 
     async def watch(self) -> None:
         """Until the end: migrate as soon as there is a database, then learn what changes in it."""
-        while not await self._is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
+        while not await self.is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(_MIGRATE_EVERY)
         await self.directory.keep_fresh()
 
-    async def _is_migrated(self) -> bool:
+    async def is_migrated(self) -> bool:
+        """Bring the database to the newest schema; False where it is away, or not ours."""
         try:
             if not await self.database.read(is_current):
                 await asyncio.to_thread(upgrade, self.url)
@@ -71,26 +77,30 @@ class Parts:
     durable: Durable
     ledger: SqlLedger
     background: Sequence[Callable[[], Coroutine[None, None, None]]]
-    connections: Sequence[_Closing]
+    connections: Sequence[Closing]
     observation: Observation
     lines: LineLog
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Drain]]:
         """From the first request to the last commit."""
         _log_through(self.lines)
         _settle_memory()
+        # Without a database the process starts all the same, and says so.
+        await self.durable.is_migrated()
         loop = asyncio.get_running_loop()
         running = [loop.create_task(work()) for work in self.background]
         if self.media is not None:
             running.append(loop.create_task(self.media.sweep_forever(_SWEEP_EVERY, self._media_failed)))
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
+        drain = self.gateway.drain
         try:
-            yield
+            yield {DRAIN: drain}
         finally:
-            # What is paid for is waited for, and kept.
-            await self.gateway.flights.drain()
-            await self.jobs.drain(_WRITE_WITHIN)
+            # What is paid for is waited for, and kept; what is not over in time is left to others.
+            drain.begin()
+            await self.gateway.flights.drain(drain.left)
+            await self.jobs.drain(min(_WRITE_WITHIN, drain.left + 1.0))
             await self.gateway.settling.errands.drain(_WRITE_WITHIN)
             for task in running:
                 task.cancel()

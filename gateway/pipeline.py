@@ -34,6 +34,7 @@ from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, translate
 from gateway.flights import (
+    Drain,
     Flights,
     Flown,
     Gallery,
@@ -48,7 +49,6 @@ from gateway.flights import (
 from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
 from gateway.understanding import meaning, note, understand
 
-_FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
 _MOST_UNDERSTOOD: Final = 1024
 
 
@@ -65,6 +65,7 @@ class Gateway:
     gallery: Gallery
     settling: Settling
     repeated: Repeated
+    drain: Drain
     observer: Observer
     clock: Clock
     options: Options
@@ -142,10 +143,7 @@ class Gateway:
         return translate(request, self.catalogue, policy, scope, self.options.rules)
 
     async def admit(self, order: Order) -> Order:
-        """Rate windows and places, in one step, which looks for kept pictures on its way.
-
-        The same request under the same Idempotency-Key was admitted before.
-        """
+        """Rate windows and places, in one step, which looks for kept pictures on its way; a repeat had both before."""
         if (repeat := await self.repeated.claim(order)) is not None:
             return msgspec.structs.replace(order, repeat=repeat)
         fingerprints = [payload.fingerprint for payload in order.plan.payloads]
@@ -184,11 +182,11 @@ class Gateway:
 
     def reserve(self, order: Order, slot: int) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
+        self.drain.check()
         draft_id, payload = token_hex(16), order.plan.payloads[slot]
-        fresh = not order.asked.look_up
         draft = Draft(
             id=draft_id,
-            flight=draft_id if fresh else payload.fingerprint,
+            flight=payload.fingerprint if order.asked.look_up else draft_id,
             fingerprint=payload.fingerprint,
             caller=order.caller,
             model=order.outcome.model,
@@ -264,7 +262,7 @@ class Gateway:
         except GatewayError as error:
             result = error
         except Exception:
-            await self.settling.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
+            await self.settling.broke(call)
             raise
         return await self.settle(call, result)
 

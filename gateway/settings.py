@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 28 * 1024 * 1024
     max_form: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 50 * 1024 * 1024
     answer_timeout: Seconds = 290.0
+    drain_delay: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    drain_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 290.0
     keepalive_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
     cors_origins: tuple[str, ...] = ()
     media: str = ""

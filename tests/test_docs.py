@@ -33,8 +33,9 @@ from gateway.core.translate import Rules, translate
 from gateway.pipeline import Gateway
 from gateway.settings import PREFIX, SECRETS, Settings
 from gateway.simulator import Failure
+from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
-from gateway.web.routes import Site, build, media_route
+from gateway.web.routes import Site, admin_routes, build, media_route
 
 Row = tuple[str, ...]
 
@@ -87,17 +88,19 @@ def metric_rows() -> Iterable[Row]:
 def command_rows() -> Iterable[Row]:
     for name, command in main.commands.items():
         options = [p.opts[0] if isinstance(p, click.Option) else str(p.name).upper() for p in command.params]
+        options += command.commands if isinstance(command, click.Group) else []
         yield quoted(name), quoted(*options) or "–"
 
 
 def endpoint_rows() -> Iterable[Row]:
     nothing = cast("Any", None)
     endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing, nothing)
-    front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing),)))
+    admin = admin_routes(Admin("", nothing, nothing, nothing))
+    front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing), *admin)))
     for route in front._app._rest.routes:
         assert isinstance(route, Route)
         assert route.methods
-        for method in route.methods - {"HEAD", "OPTIONS"}:
+        for method in sorted(route.methods - {"HEAD", "OPTIONS"}):
             yield (quoted(f"{method} {route.path_format}"),)
 
 
@@ -224,7 +227,11 @@ def test_commands_that_are_shown_exist() -> None:
         if words[:1] == ["make"]:
             assert words[1] in targets
         elif words and words[0].endswith("gateway302"):
-            assert main.commands[words[1]].make_context(words[1], words[2:])
+            command, *arguments = words[1:]
+            found = main.commands[command]
+            if isinstance(found, click.Group):
+                found, arguments = found.commands[arguments[0]], arguments[1:]
+            assert found.make_context(command, arguments)
 
 
 def test_links_lead_somewhere() -> None:

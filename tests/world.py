@@ -9,7 +9,7 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.keys import Keyring
 from gateway.core.order import Answer, Asked, Options
 from gateway.core.outcome import Outcome
-from gateway.flights import Errands, Flights, Gallery, JobRuns, Repeated, Settling
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, JobRuns, Repeated, Settling
 from gateway.later import Later
 from gateway.pipeline import Gateway
 from tests.fakes import (
@@ -51,12 +51,14 @@ class World:
         self.ledger = MemoryLedger(self.clock, self.record)
         gallery = Gallery(None, self.downloader, self.observer, self.clock, self.options.picture_ttl)
         self.settling = Settling(self.ledger, Errands(self.observer), self.cache, gallery, FakeWakeups(), self.observer)
+        flights: Flights[Flown] = Flights(self.observer)
         self.gateway = Gateway(
             keyring=Keyring({"first": FIRST.decode(), "second": SECOND.decode()}),
             catalogue=self.catalogue,
             limiter=self.limiter,
             cache=self.cache,
-            flights=Flights(self.observer),
+            flights=flights,
+            drain=Drain(flights, self.clock, 0.0, 290.0),
             upstream=self.upstream,
             gallery=gallery,
             settling=self.settling,

@@ -15,11 +15,10 @@ from sqlalchemy import Connection, RowMapping, select
 from gateway.adapters.database import Database
 from gateway.adapters.rows import terms_of
 from gateway.adapters.tables import KEYS, REVISION, TEAMS
-from gateway.core.keys import Caller, Terms, well_formed
+from gateway.core.keys import KEY_LABEL, Caller, Terms, well_formed
 from gateway.core.secrets import derive, digest_of
 from gateway.ports import Clock, DatabaseUnavailableError
 
-LABEL: Final = "gateway302 key"
 EVERY: Final = 1.0
 """Seconds between two looks for what has changed."""
 _REVOKED: Final = Terms(disabled=True)
@@ -46,7 +45,7 @@ class TeamDirectory:
     def __init__(self, database: Database, secret: str, clock: Clock) -> None:
         """`secret` is the gateway's own."""
         self._database: Final = database
-        self._derived: Final = derive(secret, LABEL)
+        self._derived: Final = derive(secret, KEY_LABEL)
         self._clock: Final = clock
         self._seen = -1
         self._teams: dict[str, Terms] = {}

@@ -7,6 +7,7 @@ from gateway.cli.database import migrate
 from gateway.cli.inspect import check, models, plan
 from gateway.cli.serve import demo, serve
 from gateway.cli.simulate import simulate
+from gateway.cli.teams import keys, teams
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,5 +16,5 @@ def main() -> None:
     """An OpenAI-compatible gateway to the image models of 302.AI."""
 
 
-for command in (serve, demo, simulate, models, plan, check, migrate):
+for command in (serve, demo, simulate, models, plan, check, migrate, teams, keys):
     main.add_command(command)

@@ -18,7 +18,7 @@ from gateway.adapters.teams import any_key
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Account, KeyPool, Wire
 from gateway.app import catalogue
-from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
+from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop, table
 from gateway.core.catalogue import MICRO, CatalogueError
 from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
@@ -38,13 +38,11 @@ _WRONG: Final = {
 @click.command()
 def models() -> None:
     """Show the catalogue as a table."""
-    table = [("MODEL", "SHAPE", "TAKES", "IMAGE", "USD")]
+    rows = [("MODEL", "SHAPE", "TAKES", "IMAGE", "USD")]
     for model in catalogue_or_exit(settings_or_exit()).models.values():
         takes = " ".join(model.shape.supported()) or "-"
-        table.append((model.id, model.shape_name, takes, model.image, f"{model.price / MICRO:g}"))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        rows.append((model.id, model.shape_name, takes, model.image, f"{model.price / MICRO:g}"))
+    table(rows)
 
 
 @click.command()

@@ -25,17 +25,18 @@ import click
 import uvicorn
 from redis.exceptions import RedisError
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
 from gateway.cli.database import has_keys_or_exit, secret_or_exit
+from gateway.cli.draining import DrainingServer, Supervisor
 from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
 from gateway.settings import WORKERS, Settings
 
+_LAST_ANSWERS: Final = 30
 _NO_KEYS: Final = """there is no key, so nobody could use the gateway. Make one and start again:
 
     gateway302 teams create my-team
@@ -104,7 +105,7 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
 
 def _serve_here(listening: socket.socket) -> bool:
     os.environ.pop(MULTIPROCESS_DIR, None)
-    server = uvicorn.Server(_config(1))
+    server = DrainingServer(_config(1))
     server.run([listening])
     return not server.started
 
@@ -112,7 +113,7 @@ def _serve_here(listening: socket.socket) -> bool:
 def _serve_with(workers: int, listening: socket.socket, stack: contextlib.ExitStack) -> bool:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-metrics-"))
     os.environ[MULTIPROCESS_DIR] = folder
-    supervisor = Multiprocess(_config(workers), [_OwnSocket.like(listening)])
+    supervisor = Supervisor(_config(workers), [_OwnSocket.like(listening)])
     supervisor.run()
     return any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
 
@@ -133,6 +134,8 @@ def _config(workers: int) -> uvicorn.Config:
         proxy_headers=False,
         # Longer than the pools of clients and proxies keep theirs, so that it is they who let go.
         timeout_keep_alive=75,
+        # By then all flights have landed: so long the last answers may take to be read.
+        timeout_graceful_shutdown=_LAST_ANSWERS,
     )
 
 

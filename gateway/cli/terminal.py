@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -25,6 +26,13 @@ def catalogue_or_exit(settings: Settings) -> Catalogue:
         return catalogue(settings)
     except (CatalogueError, SettingsError) as exc:
         stop(str(exc))
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows, the first of which is the head, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def stop(message: str) -> NoReturn:

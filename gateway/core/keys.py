@@ -16,6 +16,8 @@ from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
 
 PREFIX: Final = "gw_live_"
+KEY_LABEL: Final = "gateway302 key"
+"""What the digests of keys are derived for."""
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_DIGITS: Final = 30
 _CHECK_DIGITS: Final = 6

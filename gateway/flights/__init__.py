@@ -1,6 +1,7 @@
 """The paid call's life: it belongs to the engine, not to the client that began it."""
 
 from gateway.flights.deadline import Deadline
+from gateway.flights.drain import Drain
 from gateway.flights.errands import Errands
 from gateway.flights.flights import Flights
 from gateway.flights.gallery import Gallery
@@ -13,6 +14,7 @@ from gateway.flights.together import as_they_come, hear, together
 
 __all__ = [
     "Deadline",
+    "Drain",
     "Errands",
     "Flights",
     "Flown",

@@ -62,7 +62,10 @@ class Recovery:
     async def ask_for_bills(self) -> None:
         """Settle what is unknown by what 302 billed, and correct what was settled as planned."""
         for row in await self.ledger.unsettled(confirm=self.confirm, since=self.clock.now() - _BILLS_FOR):
-            cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
+            try:
+                cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
+            except GatewayError:
+                continue
             if cost is not None:
                 await self.ledger.correct(row, cost)
 

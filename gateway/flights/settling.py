@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,6 +13,8 @@ from gateway.core.order import MEDIA
 from gateway.flights.errands import Errands
 from gateway.flights.gallery import Gallery
 from gateway.ports import Cache, Drawn, Ledger, Observer, Wakeups
+
+_FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
 
 
 class Call(Protocol):
@@ -68,6 +70,10 @@ class Settling:
             ending = Ending(State.FAILED, 0, error=error, request_id=error.upstream_request_id)
         await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
         self.wakeups.tell(row.id)
+
+    async def broke(self, call: Call) -> None:
+        """A fault of ours in the middle of a call says nothing of its outcome."""
+        await self.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
 
     async def _keep(self, row: Generation, drawn: str) -> tuple[str, bool]:
         """Where the picture lies from now on, and whether the cache has it."""

@@ -117,8 +117,13 @@ class Endpoints:
         return json_reply({"status": "ok"})
 
     async def ready(self, scope: Scope, _receive: Receive) -> Reply:
-        """`GET /readyz`: what is missing; what can be served without it still is, so it is 200 all the same."""
+        """`GET /readyz`: what is missing; what can be served without it still is, so it is 200 all the same.
+
+        A process that is ending is not ready.
+        """
         begin(scope, "readyz")
+        if self.gateway.drain.draining:
+            return json_reply({"status": "draining"}, Kind.DRAINING.row.status)
         redis, database = await asyncio.gather(self._redis_answers(), self.database_answers())
         checks = {"redis": redis, "database": database}
         told = {name: "ok" if well else "unavailable" for name, well in checks.items()}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gateway.core.coerce import Policy
 from gateway.core.errors import Kind
+from gateway.web.openapi_admin import admin_paths, admin_schemas
 from gateway.web.openapi_answers import HEADERS, OF_KEPT, OF_MEDIA, OF_PICTURES, answer, errors, retry_headers
 from gateway.web.openapi_schemas import error_of, ref, schemas
 
@@ -26,7 +27,7 @@ of these paths answers OPTIONS with its methods, without a key. Any other path i
 
 With the setting `keepalive_after`, an answer that takes longer than that is 200 and begins with white space:
 `cache-status` and `x-gateway-cache` are missing then, and an error comes as its body. With the setting `cors_origins`,
-browsers get CORS headers.
+browsers get CORS headers. The paths of `/admin/v1` are there with the setting `admin_key` only.
 """
 _KEYS: Final[list[Json]] = [{"bearer": []}, {"api-key": []}]
 
@@ -35,7 +36,8 @@ _KEYED: Final = _PUBLIC | {Kind.INVALID_API_KEY, Kind.KEY_DISABLED, Kind.KEY_EXP
 _STORED: Final = _PUBLIC | {Kind.UNKNOWN_URL, Kind.IMAGE_UNAVAILABLE}
 # What is said of paths that are none of ours.
 _NO_PATH: Final = frozenset({Kind.UNKNOWN_URL, Kind.METHOD_NOT_ALLOWED})
-_DRAWING: Final = frozenset(set(Kind) - _NO_PATH)
+_OF_ADMIN: Final = frozenset({Kind.NOT_FOUND, Kind.CONFLICT})
+_DRAWING: Final = frozenset(set(Kind) - _NO_PATH - _OF_ADMIN)
 _PLANNING: Final = frozenset(
     kind
     for kind in _DRAWING - {Kind.CONTENT_POLICY, Kind.STILL_RUNNING, Kind.IMAGE_UNAVAILABLE}
@@ -90,13 +92,14 @@ def document(version: str, models: Sequence[str]) -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in ("images", "models", "operation")],
-        "paths": {**_image_paths(), **_model_paths(models), **_media_path(), **_open_paths()},
+        "tags": [{"name": name} for name in ("images", "models", "operation", "administration")],
+        "paths": {**_image_paths(), **_model_paths(models), **_media_path(), **_open_paths(), **admin_paths()},
         "components": {
-            "schemas": schemas(models),
+            "schemas": {**schemas(models), **admin_schemas()},
             "headers": HEADERS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
+                "admin": {"type": "http", "scheme": "bearer", "description": "The setting `admin_key`."},
                 "api-key": {
                     "type": "apiKey",
                     "in": "header",

@@ -69,8 +69,8 @@ def answer(description: str, content: dict[str, Json], headers: Iterable[str] = 
     return {"description": description, "headers": named} | ({"content": bodies} if bodies else {})
 
 
-def errors(kinds: Iterable[Kind]) -> Json:
-    """Answers by status, each with the codes it may have."""
+def errors(kinds: Iterable[Kind], headers: Iterable[str] = ()) -> Json:
+    """Answers by status, each with the codes it may have, and the headers named beside those of all errors."""
     by_status: dict[int, list[Kind]] = {}
     for kind in sorted(kinds, key=lambda kind: kind.row.code):
         by_status.setdefault(kind.row.status, []).append(kind)
@@ -78,7 +78,7 @@ def errors(kinds: Iterable[Kind]) -> Json:
         str(status): answer(
             ", ".join(f"`{kind.row.code}`" for kind in some),
             {"application/json": error_of(some)},
-            retry_headers(some),
+            [*retry_headers(some), *headers],
         )
         for status, some in by_status.items()
     }

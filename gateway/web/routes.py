@@ -1,6 +1,6 @@
 """The route table, on one screen."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.ports import Clock, Observer
+from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.middleware import Dispatch, Endpoint, Front, send_reply
 from gateway.web.render import Reply, error_reply
@@ -97,22 +98,30 @@ def media_route(endpoint: Endpoint) -> Route:
     return _route("/v1/media/{name}", endpoint)
 
 
+def admin_routes(admin: Admin) -> list[Route]:
+    """Where the gateway is administered, when there is an admin key."""
+    return [Route(path, _Served(methods), methods=[*methods, "OPTIONS"]) for path, methods in admin.routes().items()]
+
+
 def _route(path: str, endpoint: Endpoint, method: str = "GET") -> Route:
-    return Route(path, _Served(endpoint, method), methods=[method, "OPTIONS"])
+    return Route(path, _Served({method: endpoint}), methods=[method, "OPTIONS"])
 
 
 class _Served:
-    """An endpoint as Starlette runs it; OPTIONS is answered for all, without a key."""
+    """The endpoints of a path as Starlette runs them; OPTIONS is answered for all, without a key."""
 
-    def __init__(self, endpoint: Endpoint, method: str) -> None:
-        self._endpoint = endpoint
-        self._allow = f"{'GET, HEAD' if method == 'GET' else method}, OPTIONS".encode()
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = dict(endpoints)
+        if "GET" in endpoints:
+            self._endpoints["HEAD"] = endpoints["GET"]
+        order = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+        self._allow = ", ".join([*(method for method in order if method in self._endpoints), "OPTIONS"]).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "OPTIONS":
             reply = Reply(204, [(b"allow", self._allow)], None, ())
         else:
-            reply = await self._endpoint(scope, receive)
+            reply = await self._endpoints[scope["method"]](scope, receive)
         await send_reply(reply, send)
 
 

@@ -127,6 +127,34 @@ def test_a_key_refused_for_one_model_serves_the_others() -> None:
     assert [(status.state, status.models) for status in pool.snapshot()] == [("ok", (M,)), ("ok", ())]
 
 
+async def test_a_key_that_was_mended_is_taken_back_by_every_worker(store: RedisStore) -> None:
+    first, second = (pool_of(ONE, TWO, store=store) for _ in range(2))
+    strike(first, ONE, said(401))
+    await first.share()
+    await second.share()
+
+    assert second.restore(ids(ONE)[0])
+    assert not second.restore("k_00000000")
+    await second.share()
+    await first.share()
+
+    assert states(first) == states(second) == ["ok", "ok"]
+
+
+async def test_sharing_goes_on_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(NoStore):
+        async def execute(self, *command: str | bytes | float) -> object:
+            raise RuntimeError("oops")
+
+    pool = pool_of(ONE, store=Faulty())
+    running = asyncio.ensure_future(pool.share_forever())
+    await until(lambda: len(caplog.records) == 1)
+    strike(pool, ONE, said(401))
+
+    await until(lambda: len(caplog.records) >= 3)
+    running.cancel()
+
+
 async def test_workers_tell_each_other_and_a_late_one_learns(store: RedisStore) -> None:
     clock = FakeClock()
     first, second = (pool_of(ONE, TWO, clock=clock, store=store) for _ in range(2))
@@ -194,7 +222,7 @@ async def test_without_redis_each_worker_knows_what_it_saw_and_tells_the_metric(
     pool = KeyPool([ONE, TWO], NoStore(), clock, lambda key, healthy: told.update({key: healthy}))
 
     strike(pool, ONE, said(429, wait=9))
-    assert told == {ids(ONE)[0]: False}
+    assert told == dict(zip(ids(ONE, TWO), [False, True], strict=True))
     await pool.share()
     assert told == dict(zip(ids(ONE, TWO), [False, True], strict=True))
     clock.advance(9)

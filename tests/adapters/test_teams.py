@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Connection, Table, update
 
 from gateway.adapters.database import Database, Work
 from gateway.adapters.tables import KEYS, REVISION, TEAMS
-from gateway.adapters.teams import LABEL, TeamDirectory, any_key
+from gateway.adapters.teams import TeamDirectory, any_key
 from gateway.core.coerce import Policy
-from gateway.core.keys import Caller, Terms, mint
+from gateway.core.keys import KEY_LABEL, Caller, Terms, mint
 from gateway.core.secrets import derive, digest_of
 from gateway.ports import DatabaseUnavailableError
 from tests.fakes import FakeClock, until
@@ -20,7 +20,7 @@ FIRST, SECOND, UNKNOWN = (mint(number).encode() for number in (1, 2, 3))
 
 
 def digest(secret: bytes) -> bytes:
-    return digest_of(derive(OURS, LABEL), secret)
+    return digest_of(derive(OURS, KEY_LABEL), secret)
 
 
 def bump(connection: Connection) -> int:

@@ -15,12 +15,13 @@ from gateway.core.edits import _EditBody
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.request import Body, parse
 from gateway.web import openapi_schemas
+from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.middleware import Dispatch, Front
 from gateway.web.openapi import document
 from gateway.web.places import WebOptions
 from gateway.web.render import error_reply
-from gateway.web.routes import Site, build, media_route
+from gateway.web.routes import Site, admin_routes, build, media_route
 from tests.contracts.openai.asking import exchanges
 from tests.contracts.openai.judging import (
     DOCUMENT,
@@ -72,7 +73,8 @@ def test_every_route_is_in_the_document_and_the_reverse() -> None:
 
     nothing = cast("Any", None)
     endpoints = Endpoints(nothing, nothing, nothing, bytes, WebOptions(1, 1), nothing)
-    front = build(Site(endpoints, nothing, nothing, lifespan, more=(media_route(nothing),)))
+    admin = admin_routes(Admin("", nothing, nothing, nothing))
+    front = build(Site(endpoints, nothing, nothing, lifespan, more=(media_route(nothing), *admin)))
     dispatch = cast("Dispatch", cast("Front", front)._app)
     routes = [route for route in cast("Starlette", dispatch._rest).routes if isinstance(route, Route)]
 

@@ -133,10 +133,20 @@ class KeyPool:
         now = self._clock.now()
         return [_status(key, now) for key in self._keys.values()]
 
+    def restore(self, key_id: str) -> bool:
+        """Take a key back into use, for whoever mended it; False where there is no such key."""
+        key = self._keys.get(key_id)
+        if key is not None:
+            self._note(key, Health(changed=self._clock.now()))
+        return key is not None
+
     async def share_forever(self) -> None:
         """Keep in step with the other workers, until cancelled."""
         while True:
-            await self.share()
+            try:
+                await self.share()
+            except Exception:  # noqa: BLE001 - whatever it is, the next second is another try
+                _LOG.exception("the state of the keys could not be shared")
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REFRESH_EVERY):
                     await self._changed.wait()

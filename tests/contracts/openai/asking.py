@@ -14,7 +14,7 @@ import httpx
 import orjson
 from PIL import Image
 
-from tests.contracts.openai.running import KEY, running
+from tests.contracts.openai.running import ADMIN_KEY, KEY, running
 
 GENERATIONS: Final = "/v1/images/generations"
 EDITS: Final = "/v1/images/edits"
@@ -23,6 +23,7 @@ PLAN: Final = "/v1/images/plan"
 MODELS: Final = "/v1/models"
 MODEL: Final = "/v1/models/{id}"
 MEDIA: Final = "/v1/media/{name}"
+ADMIN: Final = "/admin/v1"
 OPEN: Final = ("/livez", "/readyz", "/metrics", "/openapi.json", "/")
 _GETS: Final = {MODELS: MODELS, MODEL: "/v1/models/dall-e-3", **{path: path for path in OPEN}}
 _POSTS: Final = (GENERATIONS, EDITS, VARIATIONS, PLAN)
@@ -103,6 +104,7 @@ def exchanges() -> tuple[Exchange, ...]:
         nobody = f"127.0.0.1:{taken.getsockname()[1]}"
         gateways = {
             "plain": {"upstream_timeout": "3", "max_body": "65536", "max_form": "65536"},
+            "governed": {"admin_key": ADMIN_KEY},
             "keeping": {"media": "local", "response_format_default": "both", "keepalive_after": "0.7"},
             "busy": {},
             "alone": {"upstream_url": f"http://{nobody}", "redis_url": f"redis://{nobody}"},
@@ -114,6 +116,7 @@ def exchanges() -> tuple[Exchange, ...]:
                 *((keeping, ask) for ask in (_kept, _kept_alive)),
                 (busy, _busy),
                 (alone, _alone),
+                (urls["governed"], _governed),
             ]
             answers = pool.map(lambda one: _asked(*one), several)
             return tuple(exchange for some in answers for exchange in some)
@@ -287,3 +290,49 @@ def _busy(asker: Asker) -> None:
 def _alone(asker: Asker) -> None:
     asker.draw("302 unreachable", expect=502)
     asker.get("degraded", "/readyz")
+
+
+def _governed(asker: Asker) -> None:
+    asker.client.headers["authorization"] = f"Bearer {ADMIN_KEY}"
+    team, of_team = f"{ADMIN}/teams/{{name}}", f"{ADMIN}/teams/{{name}}/keys"
+    key, rotate, revoke = f"{ADMIN}/keys/{{id}}", f"{ADMIN}/keys/{{id}}/rotate", f"{ADMIN}/keys/{{id}}/revoke"
+    asker.ask("team", f"{ADMIN}/teams", {"name": "design", "rpm": 60, "budget_day": "5", "expires": None}, expect=201)
+    asker.ask("team again", f"{ADMIN}/teams", {"name": "design"}, expect=409)
+    asker.ask("team without a name", f"{ADMIN}/teams", {}, expect=400)
+    url = f"{ADMIN}/teams/design"
+    for name, body, status in (("changed", {"ipm": 9, "models": ["flux-*"]}, 200), ("wrong", {"rpm": 0}, 400)):
+        asker.ask(f"team {name}", team, body, method="PATCH", url=url, expect=status)
+    made = asker.ask("key", of_team, {"name": "web", "coercion": "strict"}, url=f"{url}/keys", expect=201).body["id"]
+    asker.ask("key of nobody", of_team, {"name": "web"}, url=f"{ADMIN}/teams/nobody/keys", expect=404)
+    asker.ask("key changed", key, {"rpm": 5}, method="PATCH", url=f"{ADMIN}/keys/{made}")
+    asker.ask("key rotated", rotate, {"overlap": 60}, url=f"{ADMIN}/keys/{made}/rotate")
+    gets = {
+        f"{ADMIN}/teams": f"{ADMIN}/teams?limit=1",
+        team: url,
+        of_team: f"{url}/keys",
+        f"{ADMIN}/keys": f"{ADMIN}/keys",
+        key: f"{ADMIN}/keys/{made}",
+        f"{ADMIN}/audit": f"{ADMIN}/audit?limit=2",
+        f"{ADMIN}/generations": f"{ADMIN}/generations?state=unknown&since=2026-01-01T00:00:00Z",
+        f"{ADMIN}/upstream-keys": f"{ADMIN}/upstream-keys",
+    }
+    for path, asked in gets.items():
+        asker.get(asked, path, url=asked)
+        asker.get(f"HEAD {asked}", path, url=asked, method="HEAD")
+        asker.get(f"{asked} without a key", path, url=asked, headers=NO_KEY, expect=401)
+        asker.get(f"OPTIONS {asked}", "", url=asked, method="OPTIONS", expect=204)
+    asker.get("audit after nothing", f"{ADMIN}/audit", url=f"{ADMIN}/audit?after=x", expect=400)
+    asker.get("no such team", team, url=f"{ADMIN}/teams/nobody", expect=404)
+    for method in ("revoke", "DELETE"):
+        another = asker.ask(f"for {method}", of_team, {"name": method.lower()}, url=f"{url}/keys", expect=201)
+        gone = f"{ADMIN}/keys/{another.body['id']}"
+        if method == "DELETE":
+            asker.get("key deleted", key, url=gone, method=method)
+        else:
+            asker.ask("key revoked", revoke, url=f"{gone}/revoke")
+            asker.ask("key revoked again", revoke, url=f"{gone}/revoke", expect=409)
+    asker.get("team disabled", team, url=url, method="DELETE")
+    for path in (f"{url}/rotate", f"{ADMIN}/nothing"):
+        asker.get(f"nothing at {path}", "", url=path, expect=404)
+    for path in (f"{rotate}", f"{revoke}"):
+        asker.ask(f"OPTIONS {path}", "", url=path.replace("{id}", made), method="OPTIONS", expect=204)

@@ -12,6 +12,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[3]
 KEY: Final = "the key of the contract tests"
+ADMIN_KEY: Final = "b1946ac92492d2347c6235b4d2611184"
 _PATIENCE: Final = 60.0
 # Variables that would make a program behave as this machine wants, not as the test says.
 _FOREIGN: Final = re.compile(r"(GATEWAY|AI302|PROMETHEUS|OPENAI)_|.*_proxy$", re.IGNORECASE)
