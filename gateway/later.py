@@ -97,7 +97,7 @@ class Later:
         """A job of whoever asks.
 
         Raises:
-            GatewayError: of the key, `unknown_url`, `store_unavailable`.
+            GatewayError: of the key, `not_found`, `store_unavailable`.
         """
         caller = await self.gateway.authenticate(secret, outcome)
         try:
@@ -106,7 +106,7 @@ class Later:
             message = "The gateway's database is away, so that no job can be looked up; ask again."
             raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
         if job is None or job.key != caller.key:
-            raise GatewayError(Kind.UNKNOWN_URL, "This API key has no job of this id; jobs are kept for a day.")
+            raise GatewayError(Kind.NOT_FOUND, "This API key has no job of this id; jobs are kept for a day.")
         return job
 
     async def answer(self, ended: Ended) -> tuple[Answer, Callable[[], None]]:

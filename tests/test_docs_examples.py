@@ -183,6 +183,7 @@ def test_every_answer_header_is_told(demo: Demo, keeping: Demo) -> None:
     answers = [
         demo.draw(model="dall-e-3", prompt="a fox", stream=True),
         demo.client.options("/models"),
+        demo.client.post("/images/generations", json={"prompt": "a fox"}, headers={"prefer": "respond-async"}),
         keeping.client.get("/models", headers={"origin": PAGE}),
         keeping.client.options("/models", headers={"origin": PAGE, **preflight}),
         keeping.client.get(picture),
