@@ -99,7 +99,7 @@ class Reloader:
     def _take(self, settings: Settings, fresh: Fresh) -> None:
         self.settings = settings
         gateway = self.endpoints.gateway
-        self.endpoints.gateway = replace(
+        self.endpoints.gateway = self.endpoints.later.gateway = replace(
             gateway, keyring=fresh.keyring, catalogue=fresh.catalogue, options=fresh.options, memo=Memo()
         )
         self.endpoints.options = fresh.web

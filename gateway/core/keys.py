@@ -62,7 +62,8 @@ class Keyring:
     """The static keys, by digest."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._callers: Final = {_digest(secret.encode()): Caller(name, name) for name, secret in secrets.items()}
+        self._named: Final = {name: Caller(name, name) for name in secrets}
+        self._callers: Final = {_digest(secret.encode()): self._named[name] for name, secret in secrets.items()}
 
     def __len__(self) -> int:
         return len(self._callers)
@@ -70,6 +71,10 @@ class Keyring:
     def find(self, secret: bytes) -> Caller | None:
         """Who holds a secret; None for nobody."""
         return self._callers.get(_digest(secret))
+
+    def named(self, name: str) -> Caller | None:
+        """Who has a key of this name; None for nobody."""
+        return self._named.get(name)
 
 
 def unknown_key(secret: bytes | None) -> GatewayError:
