@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from bench import debian, servers
 from bench.fleet import BenchError, Fleet
+from bench.pictures import measure_pictures
 from bench.report import report
 from bench.rounds import Measuring, Round, measure
 
@@ -60,8 +61,11 @@ def _rounds(count: int, scale: float, command: list[str]) -> list[Round]:
             gateway = servers.gateway(fleet, command, Path(folder) / f"data{number}", upstream)
             measuring = Measuring(fleet, scale, f"{number}/{count}")
             rounds.append(measure(measuring, others, gateway))
-            gateway.store.close()
-            fleet.stop(gateway.process)
+            gateway.stop(fleet)
+            # A fresh one, whose memory has not grown on other loads.
+            gateway = servers.gateway(fleet, command, Path(folder) / f"pictures{number}", upstream)
+            measure_pictures(measuring, others, gateway)
+            gateway.stop(fleet)
     return rounds
 
 

@@ -64,7 +64,9 @@ class Load:
     def __init__(self, options: argparse.Namespace) -> None:
         self.port = options.port
         wait = Wait(options.wait, options.jitter)
-        self.prompts = Prompts(options.path, wait, unique=options.unique, first=options.first)
+        self.prompts = Prompts(
+            options.path, wait, unique=options.unique, first=options.first, megabytes=options.megabytes
+        )
         self.rng = random.Random(SEED)
         self.mean_think = options.think
         self.expect = [text.encode() for text in options.expect]
@@ -79,13 +81,13 @@ class Load:
         self.took = array("d")
         self.added = array("d")
 
-    def record(self, took: float, wait: float, answer: bytes) -> None:
+    def record(self, took: float, wait: float, answer: bytearray) -> None:
         """Count one answer."""
         if answer[9:12] == b"200" and all(text in answer for text in self.expect):
             self.took.append(took)
             self.added.append(took - wait)
         else:
-            self.fail(answer.decode(errors="replace"))
+            self.fail(answer[:2000].decode(errors="replace"))
 
     def fail(self, why: str) -> None:
         """Count one error and keep the first as an example."""
@@ -109,7 +111,7 @@ class Connection(asyncio.Protocol):
         self.load = load
         self.loop = loop
         self.waiting = False
-        self.buffer = b""
+        self.buffer = bytearray()
         self.lost = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,7 +139,7 @@ class Connection(asyncio.Protocol):
             self.load.fail(f"{error}: {self.buffer!r}")
             self.transport.abort()
             return
-        answer, self.buffer = self.buffer, b""
+        answer, self.buffer = self.buffer, bytearray()
         self.waiting = False
         self.load.busy -= 1
         self.load.record(time.perf_counter() - self.sent, self.wait, answer)
@@ -246,6 +248,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wait", type=int, default=0, help="mean delay asked of the fake upstream, ms")
     parser.add_argument("--jitter", type=int, default=0, help="and how much it varies, ms")
     parser.add_argument("--unique", action="store_true", help="no prompt twice")
+    parser.add_argument("--megabytes", type=int, default=0, help="ask for the bytes of a picture of this size")
     parser.add_argument("--first", type=int, default=0, help="the number before the first prompt's")
     parser.add_argument("--expect", action="append", default=[], help="a text that every answer must hold")
     parser.add_argument("--watch", type=int, action="append", default=[], help="a process whose CPU time to count")

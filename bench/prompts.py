@@ -11,10 +11,10 @@ LENGTH = b"\ncontent-length:"
 
 _BEFORE = b'{"model":"dall-e-3","prompt":"number=%012d;wait=%04d;'
 _AFTER = b'","size":"1024x1024"}'
-_PAD = b"x" * (BODY_BYTES - len(_BEFORE % (0, 0)) - len(_AFTER))
+_AS_BYTES = b'","response_format":"b64_json"}'
 
 
-def whole(answer: bytes) -> bool:
+def whole(answer: bytes | bytearray) -> bool:
     """Say whether an answer has come in full; one without content-length cannot be told from the next.
 
     Raises:
@@ -41,14 +41,19 @@ class Wait:
 class Prompts:
     """Whole HTTP requests; unique ones carry their number, the others are all the same."""
 
-    def __init__(self, path: str = PATH, wait: Wait = Wait(), *, unique: bool = False, first: int = 0) -> None:
+    def __init__(
+        self, path: str = PATH, wait: Wait = Wait(), *, unique: bool = False, first: int = 0, megabytes: int = 0
+    ) -> None:
         self.rng = random.Random(SEED)
         self.wait = wait
         self.number = first
         self.step = 1 if unique else 0
         head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
         head += f"content-type: application/json\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
-        self.template = head.encode() + _BEFORE + _PAD + _AFTER
+        # One that is given as bytes says how many megabytes they are; the fake upstream obeys.
+        before, after = (_BEFORE + b"megabytes=%d;" % megabytes, _AS_BYTES) if megabytes else (_BEFORE, _AFTER)
+        pad = b"x" * (BODY_BYTES - len(before % (0, 0)) - len(after))
+        self.template = head.encode() + before + pad + after
 
     def next(self) -> tuple[bytes, float]:
         """Make the next request, and say how many seconds it asks the upstream to wait."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from bench.pictures import B64, STALLED
 from bench.probe import Probed
 from bench.rounds import HIT, MISS, ONE, THOUSAND, Round
 
@@ -66,8 +67,11 @@ def _added(load: str, quantile: Literal["p50", "p99"]) -> Callable[[Round], floa
 
 
 def _block(load: str) -> Callable[[Round], float]:
+    """The longest answer to a probe, less the same of the floor where the load is one for it too."""
+
     def measure(one: Round) -> float:
-        return max(0.0, one.probes[load, "gateway"].max - one.probes[load, "floor"].max)
+        floor = one.probes.get((load, "floor"))
+        return max(0.0, one.probes[load, "gateway"].max - (floor.max if floor else 0.0))
 
     return measure
 
@@ -78,6 +82,10 @@ def _rate(one: Round) -> float:
 
 def _grown(one: Round) -> float:
     return (one.runs[THOUSAND.name, "gateway"].peak_bytes - one.idle_bytes) / 1000 / KB
+
+
+def _stalled(one: Round) -> float:
+    return one.stalled_bytes / MB
 
 
 GOALS = [
@@ -99,9 +107,13 @@ GOALS = [
     ),
     Goal("G8", "resident memory: idle worker", 110, 70, lambda one: one.idle_bytes / MB, unit=" MB", digits=1),
     Goal("G8", "resident memory: a request in flight", 80, 40, _grown, unit=" KB", digits=1),
+    Goal("G9", "b64 of 2 MB: CPU a request / nginx passing ready JSON", 2.5, 1.6, _cpu(B64.name, "nginx")),
+    Goal("G10", "64 stalled readers of 4 MB b64: memory over idle", 96, 40, _stalled, unit=" MB", digits=1),
     Goal("G11", "longest block: cache hit", 25, 5, _block(HIT.name), unit=" ms", digits=1, worst=True),
     Goal("G11", "longest block: miss at 0 ms", 25, 5, _block(MISS.name), unit=" ms", digits=1, worst=True),
     Goal("G11", "longest block: 1,000 in flight", 25, 5, _block(THOUSAND.name), unit=" ms", digits=1, worst=True),
+    Goal("G11", "longest block: b64 of 2 MB", 25, 5, _block(B64.name), unit=" ms", digits=1, worst=True),
+    Goal("G11", "longest block: 64 stalled readers", 25, 5, _block(STALLED.name), unit=" ms", digits=1, worst=True),
     Goal("G12", "cache hit: Redis round trips", 1, 1, lambda one: one.round_trips, digits=1),
 ]
 

@@ -60,6 +60,8 @@ class Round:
     probes: dict[tuple[str, str], Probed] = field(default_factory=dict)
     scrapes: dict[tuple[str, str], Probed] = field(default_factory=dict)
     idle_bytes: int = 0
+    stalled_bytes: int = 0
+    """What 64 readers that read nothing needed, beyond an idle worker."""
     round_trips: float = 0.0
     commands: dict[str, float] = field(default_factory=dict)
 
@@ -89,11 +91,9 @@ class Measuring:
             self._probe(load, server, "--path", "/metrics", "--every", "1") if isinstance(server, Gateway) else None
         )
         result = self._ended(loader, load)
-        self.round.probes[load.name, server.name] = msgspec.json.decode(self.fleet.output(probe, LEEWAY), type=Probed)
+        self.keep(self.round.probes, load, server, probe)
         if scrape:
-            self.round.scrapes[load.name, server.name] = msgspec.json.decode(
-                self.fleet.output(scrape, LEEWAY), type=Probed
-            )
+            self.keep(self.round.scrapes, load, server, scrape)
         return result
 
     def say(self, what: str) -> None:
@@ -114,7 +114,7 @@ class Measuring:
         if "--unique" in load.options:
             command += ["--first", str(self.sent)]
             self.sent += LIFT
-        return self._ours("bench.loader", *command)
+        return self.ours("bench.loader", *command)
 
     def _ended(self, loader: Popen[bytes], load: Load) -> Run:
         return msgspec.json.decode(self.fleet.output(loader, load.ramp + load.seconds + LEEWAY), type=Run)
@@ -123,9 +123,14 @@ class Measuring:
         """Start a probe that sees what the measured window sees."""
         timing = ["--delay", str(START_UP + load.ramp + load.warm), "--seconds", str(load.seconds * self.scale - 0.5)]
         watch = ["--watch", str(server.pid)]
-        return self._ours("bench.probe", "--port", str(server.port), *timing, *watch, *options)
+        return self.ours("bench.probe", "--port", str(server.port), *timing, *watch, *options)
 
-    def _ours(self, module: str, *options: str) -> Popen[bytes]:
+    def keep(self, where: dict[tuple[str, str], Probed], load: Load, server: Server, probe: Popen[bytes]) -> None:
+        """Wait for a probe's end and keep what it saw."""
+        where[load.name, server.name] = msgspec.json.decode(self.fleet.output(probe, LEEWAY), type=Probed)
+
+    def ours(self, module: str, *options: str) -> Popen[bytes]:
+        """Start one of our own programs beside the server under test."""
         return self.fleet.start([sys.executable, "-m", module, *options], on=cpus()[1])
 
 
@@ -135,7 +140,7 @@ def measure(measuring: Measuring, servers: list[Server], gateway: Gateway) -> Ro
     passing = [server for server in servers if server.name == "nginx"]
     direct = [server for server in servers if server.name == "direct"]
     found = measuring.round
-    _ask(gateway, Prompts(first=0))
+    ask(gateway, Prompts(first=0))
     time.sleep(QUIET)
     found.idle_bytes = proc.resident_bytes(gateway.pid)
     for server in (*direct, *passing, gateway):
@@ -156,12 +161,12 @@ def measure(measuring: Measuring, servers: list[Server], gateway: Gateway) -> Ro
 
 def count_commands(found: Round, gateway: Gateway) -> None:
     """Count what one hit after the other asks of the store, less what the store is asked while nothing happens."""
-    _ask(gateway, Prompts())
+    ask(gateway, Prompts())
     before = _counted(gateway)
     time.sleep(QUIET)
     between = _counted(gateway)
     began = time.monotonic()
-    _ask(gateway, Prompts(), times=HITS, expect=b"x-gateway-cache: hit")
+    ask(gateway, Prompts(), times=HITS, expect=b"x-gateway-cache: hit")
     quiet_share = (time.monotonic() - began) / QUIET
     after = _counted(gateway)
     each = {
@@ -181,13 +186,13 @@ def _counted(gateway: Gateway) -> dict[str, float]:
     return {**calls, "reads": stats["total_reads_processed"]}
 
 
-def _ask(gateway: Gateway, prompts: Prompts, times: int = 1, expect: bytes = b" 200 ") -> None:
+def ask(gateway: Gateway, prompts: Prompts, times: int = 1, expect: bytes = b" 200 ") -> None:
     """Send requests one after the other and check every answer."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
         for _ in range(times):
             connection.sendall(prompts.next()[0])
-            answer = connection.recv(65536)
-            while not whole(answer) and (more := connection.recv(65536)):
+            answer = bytearray()
+            while not whole(answer) and (more := connection.recv(1 << 20)):
                 answer += more
             if b" 200 " not in answer or expect not in answer:
-                raise BenchError(f"the gateway answered:\n{answer.decode(errors='replace')}")
+                raise BenchError(f"the gateway answered:\n{answer[:2000].decode(errors='replace')}")

@@ -35,6 +35,11 @@ class Gateway(Server):
     store: redis.Redis
     store_pid: int
 
+    def stop(self, fleet: Fleet) -> None:
+        """End it with its store."""
+        self.store.close()
+        fleet.stop(self.process)
+
 
 def upstream(fleet: Fleet) -> Server:
     """Start the fake of 302.AI; it shares the loader's CPUs."""

@@ -1,7 +1,8 @@
 """A fake of 302.AI's `POST /302/image/generate` that costs next to nothing.
 
 Every request says itself how long its answer takes: a body that holds `wait=0750` is answered after 750 ms, any other
-at once. So the loader decides the delays, and two runs of the same load meet the same ones.
+at once. So the loader decides the delays, and two runs of the same load meet the same ones. In the same way
+`megabytes=2` asks for a picture of that size; `READY` answers at once with what the gateway would make of it.
 """
 
 import argparse
@@ -16,6 +17,8 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 MARK = b"wait="
+MEGABYTES = (2, 4)
+READY = "/ready"
 
 
 def response(content_type: str, body: bytes) -> bytes:
@@ -28,6 +31,15 @@ def wait_of(body: bytes) -> float:
     """Read how many seconds the answer to this body takes."""
     at = body.find(MARK)
     return int(body[at + len(MARK) : at + len(MARK) + 4]) / 1000 if at >= 0 else 0.0
+
+
+def name_of(url: bytes, body: bytes) -> str:
+    """Tell which answer a request gets."""
+    for megabytes in MEGABYTES:
+        if b"megabytes=%d;" % megabytes in body or url.endswith(b"%d.png" % megabytes):
+            kind = "picture" if url.endswith(b".png") else "ready" if url == READY.encode() else "generate"
+            return f"{kind} {megabytes}"
+    return "image" if url.endswith(b".png") else "generate"
 
 
 class Upstream(asyncio.Protocol):
@@ -59,7 +71,7 @@ class Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Answer, now or when the request's wait is over."""
-        answer = self.answers["image" if self.url.endswith(b".png") else "generate"]
+        answer = self.answers[name_of(self.url, self.body)]
         if wait := wait_of(self.body):
             self.loop.call_later(wait, self.answer, answer)
         else:
@@ -74,8 +86,14 @@ class Upstream(asyncio.Protocol):
 async def serve(port: int) -> None:
     """Serve until stopped."""
     loop = asyncio.get_running_loop()
-    body = b'{"image_url":"http://127.0.0.1:%d/img.png","data":{}}' % port
-    answers = {"generate": response("application/json", body), "image": response("image/png", PNG)}
+    body = b'{"image_url":"http://127.0.0.1:%d/img%b.png","data":{}}'
+    answers = {"generate": response("application/json", body % (port, b"")), "image": response("image/png", PNG)}
+    for megabytes in MEGABYTES:
+        picture = PNG + bytes((megabytes << 20) - len(PNG))
+        ready = b'{"created":1700000000,"data":[{"b64_json":"%b"}]}' % base64.b64encode(picture)
+        answers[f"generate {megabytes}"] = response("application/json", body % (port, b"%d" % megabytes))
+        answers[f"picture {megabytes}"] = response("image/png", picture)
+        answers[f"ready {megabytes}"] = response("application/json", ready)
     server = await loop.create_server(lambda: Upstream(loop, answers), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 

@@ -3,24 +3,17 @@
 Nothing happens at import. `create` is what uvicorn calls in each worker; tests call `build` with parts of their own.
 """
 
-import asyncio
-import contextlib
-import gc
-import logging
 import multiprocessing
 import os
-import signal
 import sys
-import threading
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from secrets import token_hex
+from typing import TYPE_CHECKING, Final
 
 import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
 from aiohttp import ThreadedResolver
 from prometheus_client import CollectorRegistry
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from gateway.adapters.cache import RedisCache
@@ -28,25 +21,31 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
-from gateway.adapters.hangup import has_terminal
-from gateway.adapters.log import Bridge, LineLog
+from gateway.adapters.ledger import SqlLedger
+from gateway.adapters.limiter import LimiterOptions, RedisLimiter
+from gateway.adapters.log import LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
 from gateway.adapters.redis_store import RedisStore, connect
-from gateway.adapters.transport import pooled
-from gateway.adapters.upstream import Upstream302, UpstreamOptions
-from gateway.core.catalogue import Catalogue
+from gateway.adapters.repeats import SqlRepeats
+from gateway.adapters.shelf import Shelf
+from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
+from gateway.adapters.wakeups import CHANNEL, RedisWakeups
+from gateway.core.catalogue import Catalogue, forwarded
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
+from gateway.core.declared import DeclaredTeam
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
 from gateway.durable import Durable
-from gateway.flights import Flights
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, Recovery, Repeated, Settling
+from gateway.lifetime import Closing, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
 from gateway.reload import Fresh, Reloader
-from gateway.settings import Settings, SettingsError, read_sources, read_teams
+from gateway.settings import WORKERS, Settings, SettingsError, read_sources, read_teams
 from gateway.settings import load as load_settings
 from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
@@ -58,7 +57,12 @@ from gateway.web.routes import build as build_routes
 if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
 
-_SWEEP_EVERY: Final = 600.0
+# 302 promises no lifetime of its addresses, so where we keep the bytes one of them never stands for long.
+_LONGEST_URL_TTL: Final = 3600
+# Bytes of pictures on their way to their readers, a worker; what is more lies in files.
+_HELD_IN_MEMORY: Final = 24 * 1024 * 1024
+# Pictures come in longer pieces than answers: every piece on its way to a file is a turn of a thread.
+_PICTURE_BUFFER: Final = 128 * 1024
 
 
 def create() -> ASGIApp:
@@ -73,109 +77,136 @@ def create() -> ASGIApp:
         if os.getppid() != supervisor.pid:
             raise SystemExit(1)
     metrics = Metrics(CollectorRegistry(), Path(workers_dir) if workers_dir else None)
-    return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()))
+    workers = int(environ.get(WORKERS, "1"))
+    return build(settings, metrics, LineLog(sys.stdout.fileno(), SystemClock()), workers)
 
 
-def build(settings: Settings, metrics: Metrics, lines: LineLog) -> ASGIApp:
-    """Wire everything; connections are opened when they are first used."""
-    clock = SystemClock()
-    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
+def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1) -> ASGIApp:
+    """Wire everything for one of `workers` processes; connections are opened when they are first used."""
     fresh = _fresh(settings)
-    durable = Durable.of(settings, database, clock, fresh.teams)
-    observation = Observation(metrics, lines, durable.counter)
-    store = RedisStore(connect(settings.soft_redis_url), lambda: observation.dependency_error("cache"))
-    cache = RedisCache(store, clock, unknown_hold=settings.unknown_hold)
-    transports = pooled(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver()))
-    upstream = Upstream302(transports[0], _upstream_options(settings))
-    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
-    media = _media(settings, clock)
-    gateway = Gateway(
-        keyring=fresh.keyring,
-        catalogue=fresh.catalogue,
-        cache=cache,
-        flights=Flights(observation),
-        upstream=upstream,
-        downloader=GuardedDownloader(transports[2], transports[1], hosts, clock),
-        observer=observation,
-        clock=clock,
-        options=fresh.options,
-        media=media,
-        directory=durable.directory,
-    )
-
-    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
-    endpoints = Endpoints(gateway, store, database.answers, metrics.scrape, fresh.web)
+    outside = _outside(settings, metrics, lines, fresh.teams, workers)
+    durable, observation = outside.durable, outside.observation
+    media = _media(settings, outside.clock)
+    gateway = _gateway(settings, fresh, outside, media)
+    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web)
     reloader = _reloader(settings, endpoints, durable, metrics, lines)
-    parts = _Parts(gateway, media, durable, reloader, [*transports, store], observation, lines)
+    background = [
+        lambda: durable.run(observation),
+        _recovery(settings, endpoints, outside).run,
+        outside.keys.share_forever,
+        outside.limiter.renew_forever,
+        lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),
+    ]
+    connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
+    parts = Parts(gateway, media, durable, outside.ledger, reloader, background, connections, observation, lines)
+    routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     if settings.admin_key:
-        routes += admin_routes(
-            Admin(settings.admin_key, durable.roster, durable.records, durable.report, list, reloader.everywhere)
+        admin = Admin(
+            settings.admin_key,
+            durable.roster,
+            durable.records,
+            durable.report,
+            lambda: _told(outside.keys),
+            reloader.everywhere,
         )
-    return build_routes(Site(endpoints, observation, clock, parts.lifespan, settings.cors_origins, tuple(routes)))
-
-
-class _Closing(Protocol):
-    async def aclose(self) -> None: ...
+        routes += admin_routes(admin)
+    site = Site(endpoints, observation, outside.clock, parts.lifespan, settings.cors_origins, tuple(routes))
+    return build_routes(site)
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """What begins and ends with the application."""
+class _Outside:
+    """The adapters: everything outside of the gateway that it leans on."""
 
-    gateway: Gateway
-    media: "ObjectMedia | None"
-    durable: Durable
-    reloader: Reloader
-    connections: Sequence[_Closing]
+    clock: SystemClock
     observation: Observation
-    lines: LineLog
-    _reloads: list[asyncio.Task[None]] = field(default_factory=list)
+    store: RedisStore
+    pictures: RedisStore
+    durable: Durable
+    ledger: SqlLedger
+    transports: tuple[AiohttpTransport, ...]
+    keys: KeyPool
+    upstream: Upstream302
+    limiter: RedisLimiter
+    wakeups: RedisWakeups
 
-    @contextlib.asynccontextmanager
-    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        _log_through(self.lines)
-        _settle_memory()
-        sweeping = self._sweep()
-        self._listen()
-        watching = asyncio.get_running_loop().create_task(self.durable.run(self.observation))
-        self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
-        try:
-            yield
-        finally:
-            # What is paid for is waited for, and kept.
-            await self.gateway.flights.drain()
-            watching.cancel()
-            if sweeping is not None:
-                sweeping.cancel()
-            if self.media is not None:
-                self.media.close()
-            await self.durable.aclose()
-            await asyncio.gather(*(connection.aclose() for connection in self.connections))
-            self.lines.write("info", "stopped", {"pid": os.getpid()})
-            self.lines.close()
 
-    def _listen(self) -> None:
-        """SIGHUP reloads; only the main thread of a process hears signals."""
-        if threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hear, has_terminal())
+def _outside(
+    settings: Settings, metrics: Metrics, lines: LineLog, declared: dict[str, DeclaredTeam] | None, workers: int
+) -> _Outside:
+    clock = SystemClock()
+    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
+    durable = Durable.of(settings, database, clock, declared)
+    observation = Observation(metrics, lines, durable.counter)
+    pictures = RedisStore(connect(settings.picture_redis_url), lambda: observation.dependency_error("cache"))
+    store = pictures
+    if settings.picture_redis_url != settings.redis_url:
+        store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
+    transports = (
+        pooled(),
+        pooled(read_buffer=_PICTURE_BUFFER),
+        pooled(lambda: PublicResolver(ThreadedResolver()), _PICTURE_BUFFER),
+    )
+    keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
+    wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
+    # Pictures on another server, or of a cluster, cannot be looked up by the script that limits.
+    apart = pictures if pictures is not store or not store.one_server else None
+    return _Outside(
+        clock=clock,
+        observation=observation,
+        store=store,
+        pictures=pictures,
+        durable=durable,
+        ledger=SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold),
+        transports=transports,
+        keys=keys,
+        upstream=Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings)),
+        limiter=RedisLimiter(store, observation, clock, LimiterOptions(workers), apart),
+        wakeups=RedisWakeups(store),
+    )
 
-    def _hear(self, had_terminal: bool) -> None:  # noqa: FBT001 - as asyncio hands it over
-        if had_terminal and not has_terminal():
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            self._reloads.append(asyncio.get_running_loop().create_task(self._reload()))
 
-    async def _reload(self) -> None:
-        # Whatever failed is in the log and in the metrics already.
-        with contextlib.suppress(Exception):
-            await self.reloader.reload()
-        self._reloads[:] = [task for task in self._reloads if task is not asyncio.current_task()]
+def _gateway(settings: Settings, fresh: Fresh, outside: _Outside, media: "ObjectMedia | None") -> Gateway:
+    clock, observation = outside.clock, outside.observation
+    shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
+    hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
+    downloader = GuardedDownloader(outside.transports[2], outside.transports[1], hosts, shelf, clock)
+    url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
+    gallery = Gallery(media, downloader, observation, clock, url_ttl)
+    cache = RedisCache(outside.pictures, clock)
+    errands = Errands(observation)
+    flights: Flights[Flown] = Flights(observation)
+    return Gateway(
+        keyring=fresh.keyring,
+        catalogue=fresh.catalogue,
+        limiter=outside.limiter,
+        cache=cache,
+        flights=flights,
+        upstream=outside.upstream,
+        gallery=gallery,
+        settling=Settling(outside.ledger, errands, cache, gallery, outside.wakeups, observation),
+        drain=Drain(flights, clock, settings.drain_delay, settings.drain_timeout),
+        repeated=Repeated(SqlRepeats(outside.durable.database), errands, clock),
+        observer=observation,
+        clock=clock,
+        options=fresh.options,
+        directory=outside.durable.directory,
+    )
 
-    def _sweep(self) -> asyncio.Task[None] | None:
-        if self.media is None:
-            return None
-        sweep = self.media.sweep_forever(_SWEEP_EVERY, lambda _error: self.observation.dependency_error("media"))
-        return asyncio.get_running_loop().create_task(sweep)
+
+def _recovery(settings: Settings, endpoints: Endpoints, outside: _Outside) -> Recovery:
+    gateway = endpoints.gateway
+    return Recovery(
+        outside.ledger,
+        gateway.settling,
+        gateway.flights,
+        outside.upstream,
+        # Of the gateway of that moment: a reload puts another in its place. A forwarded model is in no catalogue.
+        lambda name: endpoints.gateway.catalogue.models.get(name) or forwarded(name),
+        outside.observation,
+        outside.clock,
+        confirm=settings.cost_source == "record",
+    )
 
 
 def _fresh(settings: Settings) -> Fresh:
@@ -208,6 +239,10 @@ def catalogue(settings: Settings) -> Catalogue:
     )
 
 
+def _told(keys: KeyPool) -> list[dict[str, object]]:
+    return [asdict(status) for status in keys.snapshot()]
+
+
 def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":
     if not settings.media:
         return None
@@ -226,9 +261,7 @@ def _options(settings: Settings) -> Options:
         policy=Policy(settings.coercion),
         cache_scope=settings.cache_scope,
         answer_timeout=settings.answer_timeout,
-        # 302 promises no lifetime of its addresses, so one of them never stands for long.
-        url_ttl=min(settings.cache_ttl, 3600) if settings.media else settings.cache_ttl,
-        media_ttl=settings.cache_ttl,
+        picture_ttl=settings.cache_ttl,
         variation_prompt=settings.variation_prompt,
         rules=Rules(settings.response_format_default, settings.unknown_models),
     )
@@ -246,25 +279,10 @@ def _web_options(settings: Settings) -> WebOptions:
 
 def _upstream_options(settings: Settings) -> UpstreamOptions:
     return UpstreamOptions(
-        url=settings.upstream_url,
-        keys=settings.upstream_keys,
+        mode=settings.upstream_mode,
         timeout=settings.upstream_timeout,
-        connect_timeout=settings.upstream_connect_timeout,
         concurrency=settings.upstream_concurrency,
     )
-
-
-def _log_through(lines: LineLog) -> None:
-    root = logging.getLogger()
-    root.handlers = [Bridge(lines)]
-    root.setLevel(logging.WARNING)
-
-
-def _settle_memory() -> None:
-    """What is loaded now stays: the collector need not walk it again and again while a thousand calls are in flight."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
 
 
 def _ignore(_message: str) -> None:

@@ -1,7 +1,6 @@
 """Who holds a key: one of the settings, else one of the database."""
 
-import contextlib
-
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring, unknown_key, well_formed
 from gateway.ports import DatabaseUnavailableError, Directory
 
@@ -10,7 +9,8 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
     """Find who holds a key; a well-formed one that this process does not know may have been made just now.
 
     Raises:
-        GatewayError: `invalid_api_key`; the same words for every wrong key.
+        GatewayError: `invalid_api_key`, the same words for every wrong key; `store_unavailable` where only the
+            database could tell whether it is one, and is away.
     """
     if not secret:
         raise unknown_key(secret)
@@ -18,8 +18,11 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
     if caller is None and directory is not None:
         caller = directory.find(secret)
         if caller is None and well_formed(secret):
-            with contextlib.suppress(DatabaseUnavailableError):
+            try:
                 await directory.refresh()
+            except DatabaseUnavailableError:
+                message = "The gateway's database is away, and this key is not known here; ask again."
+                raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
             caller = directory.find(secret)
     if caller is None:
         raise unknown_key(secret)

@@ -56,7 +56,7 @@ class Durable:
 
     async def run(self, observer: Observer) -> None:
         """Migrate as soon as there is a database; then, for ever, learn what changes in it and tell what is used."""
-        while not await self._is_ready(observer):  # noqa: ASYNC110 - what is waited for is in another process
+        while not await self.prepare(observer):  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(_MIGRATE_EVERY)
         await asyncio.gather(self.directory.keep_fresh(), self.counter.keep_flushing())
 
@@ -66,7 +66,8 @@ class Durable:
             await self.counter.flush()
         await self.database.aclose()
 
-    async def _is_ready(self, observer: Observer) -> bool:
+    async def prepare(self, observer: Observer) -> bool:
+        """Bring the database to the newest schema and the declared teams into it; False where it is away, or wrong."""
         try:
             if not await self.database.read(is_current):
                 await asyncio.to_thread(upgrade, self.url)

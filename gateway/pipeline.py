@@ -4,11 +4,9 @@ The steps are verbs, and each decides through `gateway.core` and acts through a 
 Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s part.
 """
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final
+from secrets import token_hex
 
 import msgspec
 
@@ -16,49 +14,39 @@ from gateway.callers import identify
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
-from gateway.core.entry import Entry
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring, check_model, check_standing, policy_for
+from gateway.core.ledger import Draft
 from gateway.core.order import (
-    MEDIA,
     Answer,
     Asked,
     Memo,
     Options,
     Order,
     Picture,
+    Place,
     Understood,
-    media_name,
     policy_of,
     scope_of,
 )
 from gateway.core.outcome import WORDS, CacheState, Outcome
-from gateway.core.picture import media_type
 from gateway.core.request import Dialect, Form, ImageRequest, parse
-from gateway.core.translate import Payload, Plan, describe, image_format, is_gpt_image, translate
-from gateway.flights import Flights, hear, together
-from gateway.ports import (
-    Cache,
-    Clock,
-    Directory,
-    Downloader,
-    Drawn,
-    MediaStore,
-    MediaUnavailableError,
-    Observer,
-    Upstream,
+from gateway.core.translate import Payload, Plan, describe, translate
+from gateway.flights import (
+    Drain,
+    Flights,
+    Flown,
+    Gallery,
+    PaidCall,
+    Repeated,
+    Settling,
+    as_they_come,
+    follow,
+    together,
+    told_again,
 )
-
-# Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
-# worker.
-_LARGE: Final = 256 * 1024
-_SMALL: Final = 4 * 1024
-_TAKE_IN_WITHIN: Final = 60.0
-
-
-class _Flown(msgspec.Struct, frozen=True, gc=False):
-    url: str
-    stored: bool
+from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
+from gateway.understanding import meaning, note, understand
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +55,17 @@ class Gateway:
 
     keyring: Keyring
     catalogue: Catalogue
+    limiter: Limiter
     cache: Cache
-    flights: Flights[_Flown]
+    flights: Flights[Flown]
     upstream: Upstream
-    downloader: Downloader
+    gallery: Gallery
+    settling: Settling
+    repeated: Repeated
+    drain: Drain
     observer: Observer
     clock: Clock
     options: Options
-    media: MediaStore | None = None
     directory: Directory | None = None
     memo: Memo = field(default_factory=Memo)
 
@@ -93,13 +84,20 @@ class Gateway:
         return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
 
     async def generate(self, order: Order) -> Answer:
-        """Have all pictures drawn, together.
+        """Have all pictures drawn, together, for an order that was admitted.
 
         Raises:
             GatewayError: of the first picture that failed.
         """
-        pictures = await together([self._picture(order, payload) for payload in order.plan.payloads])
-        self._count(order, pictures)
+        try:
+            pictures = await together([self._picture(order, slot) for slot in range(len(order.plan.payloads))])
+        except GatewayError as error:
+            await self.repeated.failed(order, error)
+            raise
+        finally:
+            await self._leave(order)
+        await self._count(order, pictures)
+        await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
 
     async def each(self, order: Order) -> AsyncIterator[Picture | None]:
@@ -108,32 +106,21 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        loop = asyncio.get_running_loop()
-        waiting = {loop.create_task(self._with_bytes(order, payload)) for payload in order.plan.payloads}
-        for task in waiting:
-            task.add_done_callback(hear)
         pictures: list[Picture] = []
+        work = [self._with_bytes(order, slot) for slot in range(len(order.plan.payloads))]
         try:
-            while waiting:
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=self.options.heartbeat, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in done:
-                    pictures.append(task.result())
-                    yield pictures[-1]
-                if not done:
-                    yield None
+            async for picture in as_they_come(work, self.options.heartbeat):
+                if picture is not None:
+                    pictures.append(picture)
+                yield picture
         finally:
+            await self._leave(order)
             if pictures:
-                self._count(order, pictures)
-            # Only these waiters end: the flights they wait for go on.
-            for task in waiting:
-                task.cancel()
+                await self._count(order, pictures)
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
-        cached = await together([self._is_cached(order, payload) for payload in order.plan.payloads])
-        return describe(order.plan, cached)
+        return describe(order.plan, await together([self._is_cached(payload) for payload in order.plan.payloads]))
 
     async def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
         """Key → Caller."""
@@ -152,148 +139,157 @@ class Gateway:
         """ImageRequest × Model → Plan."""
         return translate(request, self.catalogue, policy, scope, self.options.rules)
 
-    async def recall(self, order: Order, payload: Payload) -> Picture | None:
-        """Look for a kept picture; an unknown outcome is told again even where the look-up is skipped."""
-        found = await self.cache.recall(payload.fingerprint, order.caller)
-        if isinstance(found, GatewayError):
-            raise found
-        if found is None or not order.asked.look_up:
+    async def admit(self, order: Order) -> Order:
+        """Rate windows and places, in one step, which looks for kept pictures on its way; a repeat had both before."""
+        if (repeat := await self.repeated.claim(order)) is not None:
+            return msgspec.structs.replace(order, repeat=repeat)
+        fingerprints = [payload.fingerprint for payload in order.plan.payloads]
+        names = [self.cache.name(fingerprint) for fingerprint in fingerprints] if order.asked.look_up else None
+        admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(fingerprints), names)
+        place = Place() if admission.leased else None
+        return msgspec.structs.replace(order, standings=admission.standings, found=admission.found, place=place)
+
+    async def recall(self, order: Order, slot: int) -> Picture | None:
+        """Look for a kept picture in what was found."""
+        if order.repeat is not None:
+            return told_again(order.repeat)[slot]
+        if order.found is None:
             return None
-        name = media_name(found.url)
-        if name is not None and not await self._is_kept(name):
+        found = self.cache.read(order.plan.payloads[slot].fingerprint, order.found[slot])
+        if found is None or not await self.gallery.has(found.url):
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
 
-    async def join(self, order: Order, payload: Payload) -> Picture:
+    async def join(self, order: Order, slot: int) -> Picture:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""
+        payload = order.plan.payloads[slot]
         fresh = not order.asked.look_up
         # A fresh picture is for its caller alone, who may have given up waiting and come back for it.
         key = f"{order.caller.key}:{payload.fingerprint}" if fresh else payload.fingerprint
         alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(order, payload), patience, fresh=alone)
+            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
-        state = CacheState.JOINED if landed.joined else CacheState.BYPASS if fresh else CacheState.MISS
+        joined = landed.joined or landed.value.joined
+        state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    async def send(self, order: Order, payload: Payload) -> Drawn:
+    def reserve(self, order: Order, slot: int) -> PaidCall:
+        """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
+        self.drain.check()
+        draft_id, payload = token_hex(16), order.plan.payloads[slot]
+        draft = Draft(
+            id=draft_id,
+            flight=payload.fingerprint if order.asked.look_up else draft_id,
+            fingerprint=payload.fingerprint,
+            caller=order.caller,
+            model=order.outcome.model,
+            reserved=order.plan.model.price,
+            ttl=self.options.picture_ttl if order.asked.keep else 0,
+            attempt=order.attempt(slot),
+            is_retry=order.asked.is_retry,
+        )
+        return PaidCall(self.settling.ledger, self.settling.errands, draft)
+
+    async def send(self, order: Order, payload: Payload, call: PaidCall) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
         started = self.clock.monotonic()
         code, request_id = Kind.INTERNAL_ERROR.row.code, ""
         try:
-            drawn = await self.upstream.send(payload.body, order.plan.model, known_model=order.plan.known)
+            plan = order.plan
+            drawn = await self.upstream.send(payload.body, plan.model, known_model=plan.known, progress=call)
             code, request_id = "ok", drawn.request_id
         except GatewayError as error:
             code, request_id = error.kind.row.code, error.upstream_request_id
-            if error.kind.row.outcome_unknown:
-                await self.cache.hold(payload.fingerprint, order.caller, error)
             raise
         finally:
-            self.observer.upstream(order.outcome.model, code, self.clock.monotonic() - started)
+            if call.row is not None:
+                self.observer.upstream(order.outcome.model, code, self.clock.monotonic() - started)
             order.outcome.upstream_request_ids += (request_id,) if request_id else ()
         return drawn
 
-    async def settle(self, order: Order, payload: Payload, drawn: Drawn) -> _Flown:
-        """Count the cost, take the picture into our own store where there is one, and keep it."""
-        self.observer.paid(order.caller, order.outcome.model, order.plan.model.price)
-        name = await self._take_in(drawn.url) if self.media is not None else None
-        url, ttl = (drawn.url, self.options.url_ttl) if name is None else (MEDIA + name, self.options.media_ttl)
-        return _Flown(url, order.asked.keep and await self.cache.keep(payload.fingerprint, url, ttl))
+    async def settle(self, call: PaidCall, result: Drawn | GatewayError) -> Flown:
+        """Ledger, budgets, cache, and those who wait elsewhere; raises the error that it was given."""
+        if isinstance(result, GatewayError):
+            await self.settling.failed(call, result)
+            raise result
+        return await self.settling.landed(call, result)
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
-        name = media_name(picture.url)
-        if name is None or self.media is None:
-            data = await self.downloader.fetch(picture.url, order.deadline)
-        else:
-            data = await self._from_store(self.media, name)
+        data = order.held.add(await self.gallery.bytes_of(picture.url, order.deadline))
         return msgspec.structs.replace(picture, data=data)
 
     async def respond(self, order: Order, pictures: list[Picture]) -> Answer:
         """Pictures → Answer, with bytes where they were asked for."""
         if order.format != "url":
             pictures = await together([self.materialize(order, picture) for picture in pictures])
-        return Answer(int(self.clock.now()), pictures, order.format, order.usage, order.plan.adjustments)
+        plan, repeat = order.plan, order.repeat
+        created = int(self.clock.now()) if repeat is None else repeat.created
+        return Answer(
+            created, pictures, order.format, order.usage, plan.adjustments, order.standings, replayed=repeat is not None
+        )
 
-    async def _picture(self, order: Order, payload: Payload) -> Picture:
-        return await self.recall(order, payload) or await self.join(order, payload)
+    async def _picture(self, order: Order, slot: int) -> Picture:
+        return await self.recall(order, slot) or await self.join(order, slot)
 
-    async def _with_bytes(self, order: Order, payload: Payload) -> Picture:
-        return await self.materialize(order, await self._picture(order, payload))
+    async def _with_bytes(self, order: Order, slot: int) -> Picture:
+        return await self.materialize(order, await self._picture(order, slot))
 
-    async def _fly(self, order: Order, payload: Payload) -> _Flown:
-        drawn = await self.send(order, payload)
-        return await self.settle(order, payload, drawn)
-
-    async def _take_in(self, url: str) -> str | None:
-        """Copy a picture into our store; where that fails 302's own address still serves."""
+    async def _fly(self, order: Order, slot: int) -> Flown:
+        if order.place is not None:
+            order.place.share()
         try:
-            data = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
-            return await self.media.keep(data, media_type(data) or "") if self.media is not None else None
-        except (GatewayError, MediaUnavailableError):
-            self.observer.dependency_error("media")
-            return None
+            return await self._pay(order, slot)
+        finally:
+            await self._leave(order)
 
-    async def _is_cached(self, order: Order, payload: Payload) -> bool:
-        found = await self.cache.recall(payload.fingerprint, order.caller)
-        name = media_name(found.url) if isinstance(found, Entry) else None
-        return isinstance(found, Entry) and (name is None or await self._is_kept(name))
-
-    async def _is_kept(self, name: str) -> bool:
-        """Whether our store still has a picture. One that cannot say has lost nothing: asking 302 again would cost."""
+    async def _pay(self, order: Order, slot: int) -> Flown:
+        call = self.reserve(order, slot)
         try:
-            return self.media is not None and await self.media.find(name) is not None
-        except MediaUnavailableError:
-            self.observer.dependency_error("media")
-            return True
+            result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
+        except EarlierError as found:
+            row = await follow(self.settling.ledger, self.settling.wakeups, found.row)
+            if row.url is None:
+                raise row.error from None
+            return Flown(row.url, joined=True)
+        except GatewayError as error:
+            result = error
+        except Exception:
+            await self.settling.broke(call)
+            raise
+        return await self.settle(call, result)
 
-    async def _from_store(self, media: MediaStore, name: str) -> bytes:
-        try:
-            if (found := await media.find(name)) is not None:
-                return await media.read(name, 0, found.size)
-        except MediaUnavailableError:
-            self.observer.dependency_error("media")
-        raise GatewayError(Kind.IMAGE_UNAVAILABLE, "The kept picture cannot be read now; ask again for it.")
+    async def _is_cached(self, payload: Payload) -> bool:
+        found = await self.cache.recall(payload.fingerprint)
+        return found is not None and await self.gallery.has(found.url)
 
-    def _count(self, order: Order, pictures: list[Picture]) -> None:
+    async def _leave(self, order: Order) -> None:
+        if order.place is not None and order.place.leave():
+            await self.limiter.release(order.caller, order.outcome.request_id)
+
+    async def _count(self, order: Order, pictures: list[Picture]) -> None:
         outcome = order.outcome
         states = [picture.cache for picture in pictures]
         outcome.states = tuple([WORDS[state] for state in states])
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
+        if joined := states.count(CacheState.JOINED):
+            # Whoever drew them counts them.
+            await self.limiter.give_back(order.caller, outcome.request_id, joined)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
-        data = await asked.read()
         scope = scope_of(self.options.cache_scope, caller)
-        if isinstance(data, Form) or len(data) > _LARGE:
-            understood = await asyncio.to_thread(self._read, asked, data, policy, scope)
-        else:
-            key = (asked.dialect, asked.model, data, policy, scope)
-            known = self.memo.find(key)
-            understood = self._read(asked, data, policy, scope) if known is None else known
-            if known is None and len(data) <= _SMALL:
-                self.memo.keep(key, understood)
-        plan = understood.plan
-        outcome.prompt_length, outcome.prompt_sha256 = understood.prompt_length, understood.digest
-        outcome.model = plan.model.id if plan.known else "other"
-        outcome.micro_usd, outcome.adjusted = plan.model.price, understood.adjusted
-        check_model(caller, plan.model.id)
+        understood = await understand(self.memo, asked, policy, scope, self._read)
+        note(understood, outcome)
+        check_model(caller, understood.plan.model.id)
         return understood
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
-        if request.model is None and asked.model is not None:
+        if asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
-        plan = self.translate(request, policy, scope)
-        return Understood(
-            plan=plan,
-            adjusted=tuple(adjustment.field for adjustment in plan.adjustments),
-            format=image_format(request, self.options.rules),
-            usage=is_gpt_image(request.model),
-            stream=request.stream,
-            prompt_length=len(request.prompt),
-            digest=hashlib.sha256(request.prompt.encode(errors="replace")).hexdigest()[:16],
-        )
+        return meaning(request, self.translate(request, policy, scope), self.options.rules)

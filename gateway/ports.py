@@ -1,13 +1,17 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
-from gateway.core.errors import GatewayError
+from gateway.core.held import Held
 from gateway.core.keys import Caller
+from gateway.core.ledger import Draft, Ending, Generation
+from gateway.core.limits import Admission
 from gateway.core.outcome import Outcome
+from gateway.core.repeats import Repeat
 
 
 class StoreUnavailableError(Exception):
@@ -18,12 +22,40 @@ class DatabaseUnavailableError(Exception):
     """The durable store did not commit or answer in time; what was asked of it may still happen."""
 
 
+class EarlierError(Exception):
+    """The ledger has a generation already that answers the request: in flight, drawn, or not to be paid again."""
+
+    def __init__(self, row: Generation) -> None:
+        super().__init__(row.id)
+        self.row = row
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture that 302 made: its URL, and 302's id of the call where it told one."""
+    """A picture that 302 made: its URL, and what 302 told of the call that made it.
+
+    `request_id` is what `Upstream.bill` looks up, `upstream_key` the public id of the key that paid, `task_id` empty
+    where there was no task, `micro_usd` the cost where the answer itself told it.
+    """
 
     url: str
     request_id: str = ""
+    upstream_key: str = ""
+    task_id: str = ""
+    micro_usd: int | None = None
+
+
+class Progress(Protocol):
+    """Who is told how far a paid call has come, so that it can be written down before the world goes on."""
+
+    async def sending(self, upstream_key_id: str) -> None:
+        """A key was chosen, and no byte of the POST has left; it does not leave where this raises.
+
+        Told again before the POST of every further key, which means that the one before was refused unbilled.
+        """
+
+    async def accepted(self, upstream_key_id: str, request_id: str, task_id: str) -> None:
+        """302 named the call; told again when it names its task too. What this raises does not end the paid call."""
 
 
 class Clock(Protocol):
@@ -45,18 +77,54 @@ class Store(Protocol):
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that belong to one picture; as `execute`."""
 
+    def post(self, *command: str | bytes | float) -> None:
+        """Run a command that nobody waits for."""
+
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        """Run a Lua script on keys of one server, which need not know it yet; as `execute`."""
+
+
+class Limiter(Protocol):
+    """What keys and teams may use by the minute and at once. Without Redis each worker limits by itself."""
+
+    async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[str] | None) -> Admission:
+        """Let a request in, or raise `GatewayError`; all limits are taken from, or none.
+
+        `lookups` are the names of pictures in the cache: they are read on the way, and only those that are not there
+        count as images and ask for a place at once. Without them `wanted` images count.
+        """
+
+    async def release(self, caller: Caller, request_id: str) -> None:
+        """Give the place at once back, where there is one; never raises."""
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        """Let as many images count no longer, for they were not drawn; never raises."""
+
 
 class Cache(Protocol):
     """Pictures by fingerprint. None of its methods raises: what goes wrong is a miss."""
 
-    async def recall(self, fingerprint: str, caller: Caller) -> Entry | GatewayError | None:
-        """The kept picture, the unknown outcome this key must be told again, or None; one round trip."""
+    def name(self, fingerprint: str) -> str:
+        """Under which name a picture is kept."""
+
+    def read(self, fingerprint: str, value: bytes | None) -> Entry | None:
+        """The kept picture out of what was found under its name."""
+
+    async def recall(self, fingerprint: str) -> Entry | None:
+        """The kept picture; one round trip."""
 
     async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
         """Keep a picture for `ttl` seconds; whether it was stored."""
 
-    async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
-        """Remember an unknown outcome for this key."""
+
+class Wakeups(Protocol):
+    """Tells those who wait on other workers; it may lose a word, so they look for themselves now and then."""
+
+    def tell(self, name: str) -> None:
+        """Wake all who wait for a name."""
+
+    async def wait(self, name: str, seconds: float) -> None:
+        """Return when the name is told, and after `seconds` at the latest."""
 
 
 class MediaUnavailableError(Exception):
@@ -88,6 +156,9 @@ class MediaStore(Protocol):
     async def read(self, name: str, start: int, end: int) -> bytes:
         """The bytes [start, end). Raises `MediaUnavailableError`."""
 
+    async def hold(self, name: str) -> Held:
+        """A picture to be read piece by piece. Raises `MediaUnavailableError`, also where there is none."""
+
 
 class Directory(Protocol):
     """The keys of the database, as this process knows them."""
@@ -100,17 +171,92 @@ class Directory(Protocol):
 
 
 class Upstream(Protocol):
-    """302.AI."""
+    """302.AI. An error of `send` and `resume` whose `outcome_unknown` is False means: surely not billed."""
 
-    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
-        """Have one picture drawn; raises `GatewayError`. It is never sent a second time."""
+    async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
+        """Have one picture drawn; raises `GatewayError`.
+
+        It is sent again, on another key or the same, only where 302 refused it or nothing had left.
+        """
+
+    async def resume(self, task_id: str, upstream_key_id: str, model: Model) -> Drawn:
+        """Wait on for a task that was accepted before; raises `GatewayError`."""
+
+    async def bill(self, request_id: str, upstream_key_id: str) -> int | None:
+        """What a call really cost, in micro-USD; None where 302 does not know it (yet).
+
+        Raises `GatewayError` where 302 cannot be asked.
+        """
+
+
+class Ledger(Protocol):
+    """The durable record of what is held, sent and paid. Its methods raise `DatabaseUnavailableError`."""
+
+    async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
+        """Hold the price and write that the call is being sent; raises `EarlierError` and `GatewayError`."""
+
+    async def cancel(self, draft: Draft) -> None:
+        """Let go of what was reserved and not sent, if it was reserved at all."""
+
+    async def move(self, row: Generation, upstream_key: str) -> Generation | None:
+        """Note that the call goes out on another key."""
+
+    async def accept(self, row: Generation, request_id: str, task_id: str) -> Generation | None:
+        """Note 302's ids of a call; None where the row was taken from us."""
+
+    async def end(self, row: Generation, ending: Ending) -> bool:
+        """Note how it ended, and settle its money, once."""
+
+    async def keep(self, row: Generation, url: str) -> None:
+        """Note where the picture lies now."""
+
+    async def correct(self, row: Generation, actual: int) -> None:
+        """Replace the planned cost by the billed one, in micro-USD; settle an unknown outcome by its bill."""
+
+    async def find(self, ids: Sequence[str]) -> list[Generation]:
+        """The rows of these ids."""
+
+    async def beat(self) -> None:
+        """Renew this worker's lease on all it has in flight."""
+
+    async def leave(self) -> None:
+        """Give up this worker's lease."""
+
+    async def orphans(self) -> list[Generation]:
+        """What is in flight without a living worker."""
+
+    async def adopt(self, row: Generation) -> Generation | None:
+        """Make an orphan ours; None where somebody else was first."""
+
+    async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
+        """Rows whose bill is to be asked for."""
+
+
+class Repeats(Protocol):
+    """What Idempotency-Keys stand for. Its methods raise `DatabaseUnavailableError`."""
+
+    async def claim(self, key: str, name: str, digest: bytes) -> Repeat | None:
+        """Take a name for a request; how it ended, where it was asked before; raises `GatewayError`."""
+
+    async def keep(self, key: str, name: str, repeat: Repeat) -> None:
+        """Note how it ended."""
 
 
 class Downloader(Protocol):
     """The guarded fetcher of image bytes."""
 
-    async def fetch(self, url: str, deadline: float) -> bytes:
-        """Fetch a picture's bytes before the deadline (monotonic seconds); raises `GatewayError`."""
+    async def fetch(self, url: str, deadline: float) -> Held:
+        """Fetch a picture whole before the deadline (monotonic seconds); raises `GatewayError`.
+
+        The caller closes what it gets.
+        """
+
+
+class Shelf(Protocol):
+    """Where the bytes of pictures wait for their readers."""
+
+    async def hold(self, chunks: AsyncIterator[bytes], size: int | None) -> Held:
+        """Take all chunks in, `size` bytes as far as is known; raises OSError, or what the chunks raise."""
 
 
 class Observer(Protocol):
@@ -127,6 +273,9 @@ class Observer(Protocol):
 
     def flights(self, change: int) -> None:
         """A flight began (+1) or landed (-1)."""
+
+    def limited(self, team: str, limit: str) -> None:
+        """A limit refused a request; `limit` is `key_requests`, `team_images` and so on."""
 
     def dependency_error(self, dependency: str) -> None:
         """Something we lean on failed us."""

@@ -21,6 +21,8 @@ from gateway.core.lines import place
 from gateway.core.secrets import weakness
 
 PREFIX: Final = "GATEWAY_"
+# How many workers there are, for each of them to know: uvicorn's own name for it, set by the command that starts them.
+WORKERS: Final = "WEB_CONCURRENCY"
 _PACKAGE: Final = Path(__file__).parent
 
 # Other names under which a variable is understood: those of 302's own tools.
@@ -53,11 +55,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     keys: str = ""
     upstream_url: str = "https://api.302.ai"
-    upstream_mode: Literal["sync"] = "sync"
+    upstream_mode: Literal["sync", "task"] = "sync"
     upstream_keys: tuple[str, ...] = ()
     upstream_timeout: Seconds = 280.0
     upstream_connect_timeout: Seconds = 10.0
     upstream_concurrency: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2000
+    cost_source: Literal["plan", "record"] = "plan"
     image_hosts: tuple[str, ...] = ()
     redis_url: str = ""
     cache_redis_url: str = ""
@@ -76,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 28 * 1024 * 1024
     max_form: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 50 * 1024 * 1024
     answer_timeout: Seconds = 290.0
+    drain_delay: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    drain_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 290.0
     keepalive_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
     cors_origins: tuple[str, ...] = ()
     media: str = ""
@@ -93,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
-    def soft_redis_url(self) -> str:
+    def picture_redis_url(self) -> str:
         """The Redis that keeps the pictures: a second one, where it is given."""
         return self.cache_redis_url or self.redis_url
 

@@ -1,15 +1,23 @@
 """Small, honest stand-ins for the ports: they do what the real ones do, in memory, and tell what they were asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from gateway.core.catalogue import Model
-from gateway.core.entry import Entry
-from gateway.core.errors import GatewayError
+from gateway.core.entry import Entry, encode, read_entry
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
+from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
+from gateway.core.limits import Admission, limits_of, refused
 from gateway.core.outcome import Outcome
-from gateway.ports import Drawn
+from gateway.core.picture import media_type, size_of
+from gateway.core.repeats import Repeat, reused
+from gateway.core.windows import Windows
+from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, Progress
 
 
 class FakeClock:
@@ -46,16 +54,18 @@ class MemoryCache:
 
     clock: FakeClock
     record: Recorder = field(default_factory=Recorder)
-    unknown_hold: int = 60
     away: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
-    held: dict[tuple[str, str], tuple[float, GatewayError]] = field(default_factory=dict)
+    kept: dict[str, bytes] = field(default_factory=dict)
 
-    async def recall(self, fingerprint: str, caller: Caller) -> Entry | GatewayError | None:
+    def name(self, fingerprint: str) -> str:
+        return fingerprint
+
+    def read(self, fingerprint: str, value: bytes | None) -> Entry | None:
+        return None if value is None else read_entry(value, fingerprint, self.clock.now())
+
+    async def recall(self, fingerprint: str) -> Entry | None:
         self.record("recall")
-        until, error = self.held.get((fingerprint, caller.key), (0.0, None))
-        if error is not None and until > self.clock.monotonic():
-            return error.copy()
         entry = None if self.away else self.entries.get(fingerprint)
         return entry if entry is not None and entry.expires > self.clock.now() else None
 
@@ -63,13 +73,159 @@ class MemoryCache:
         self.record("keep")
         if self.away or ttl <= 0:
             return False
-        self.entries[fingerprint] = Entry(fingerprint, url, self.clock.now() + ttl)
+        entry = Entry(fingerprint, url, self.clock.now() + ttl)
+        self.entries[fingerprint], self.kept[fingerprint] = entry, encode(entry)
         return True
 
-    async def hold(self, fingerprint: str, caller: Caller, error: GatewayError) -> None:
-        self.record(f"hold {error.kind.row.code}")
-        if self.unknown_hold > 0:
-            self.held[fingerprint, caller.key] = (self.clock.monotonic() + self.unknown_hold, error)
+
+@dataclass
+class MemoryLedger:
+    """The ledger, in a list; money as it is held and spent."""
+
+    clock: FakeClock
+    record: Recorder = field(default_factory=Recorder)
+    unknown_hold: float = 60.0
+    away: bool = False
+    budget: int | None = None
+    held: int = 0
+    spent: int = 0
+    rows: list[Generation] = field(default_factory=list)
+
+    async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
+        self._ask("reserve")
+        if (before := earlier(draft, self.rows[::-1], self.clock.now(), self.unknown_hold)) is not None:
+            raise EarlierError(before)
+        if self.budget is not None and self.held + self.spent + draft.reserved > self.budget:
+            raise GatewayError(Kind.INSUFFICIENT_QUOTA, "The budget is used up.")
+        self.held += draft.reserved
+        fields: dict[str, Any] = (
+            dict.fromkeys(Generation.__struct_fields__)
+            | {
+                name: getattr(draft, name)
+                for name in ("id", "flight", "fingerprint", "attempt", "model", "reserved", "ttl")
+            }
+            | {"key": draft.caller.key, "team": draft.caller.team, "state": State.SENT, "version": 1, "owner": "me"}
+            | {"day": day_of(self.clock.now()), "created": self.clock.now(), "upstream_key": upstream_key}
+        )
+        row = Generation(**fields)
+        self.rows.append(row)
+        return row
+
+    async def cancel(self, draft: Draft) -> None:
+        self._ask("cancel")
+
+    async def move(self, row: Generation, upstream_key: str) -> Generation | None:
+        return self._replace(row, upstream_key=upstream_key)
+
+    async def accept(self, row: Generation, request_id: str, task_id: str) -> Generation | None:
+        self._ask("accept")
+        return self._replace(row, state=State.ACCEPTED, task_id=task_id, request_id=request_id)
+
+    async def end(self, row: Generation, ending: Ending) -> bool:
+        self._ask(f"end {ending.state}")
+        if ending.actual is not None:
+            self.held -= row.reserved
+            self.spent += ending.actual
+        error = ending.error
+        ended = {"state": ending.state, "actual": ending.actual, "url": ending.url, "finished": self.clock.now()}
+        if error is not None:
+            ended |= {"error_code": error.kind.row.code, "error_message": error.message}
+        return self._replace(row, **ended) is not None
+
+    async def keep(self, row: Generation, url: str) -> None:
+        self._replace(row, url=url)
+
+    async def correct(self, row: Generation, actual: int) -> None:
+        self.record(f"correct {actual}")
+
+    async def find(self, ids: Sequence[str]) -> list[Generation]:
+        return [row for row in self.rows if row.id in ids]
+
+    async def beat(self) -> None:
+        self._ask("beat")
+
+    async def leave(self) -> None:
+        self._ask("leave")
+
+    async def orphans(self) -> list[Generation]:
+        return [row for row in self.rows if row.finished is None and row.owner != "me"]
+
+    async def adopt(self, row: Generation) -> Generation | None:
+        return self._replace(row, owner="me")
+
+    async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
+        return [row for row in self.rows if row.state is State.UNKNOWN and row.request_id]
+
+    def _ask(self, verb: str) -> None:
+        self.record(verb)
+        if self.away:
+            raise DatabaseUnavailableError
+
+    def _replace(self, row: Generation, **values: object) -> Generation | None:
+        found = next((index for index, one in enumerate(self.rows) if one.id == row.id), None)
+        if found is None:
+            return None
+        self.rows[found] = msgspec.structs.replace(self.rows[found], version=row.version + 1, **values)
+        return self.rows[found]
+
+
+@dataclass
+class MemoryRepeats:
+    """Idempotency keys, in a dict."""
+
+    names: dict[tuple[str, str], tuple[bytes, Repeat | None]] = field(default_factory=dict)
+
+    async def claim(self, key: str, name: str, digest: bytes) -> Repeat | None:
+        first, repeat = self.names.setdefault((key, name), (digest, None))
+        if first != digest:
+            raise reused()
+        return repeat
+
+    async def keep(self, key: str, name: str, repeat: Repeat) -> None:
+        self.names[key, name] = self.names[key, name][0], repeat
+
+
+@dataclass
+class FakeWakeups:
+    """Words to other workers; nobody is there."""
+
+    told: list[str] = field(default_factory=list)
+
+    def tell(self, name: str) -> None:
+        self.told.append(name)
+
+    async def wait(self, name: str, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+@dataclass
+class MemoryLimiter:
+    """The limiter, on one worker's own windows; `kept` are the values that look-ups find."""
+
+    clock: FakeClock
+    record: Recorder = field(default_factory=Recorder)
+    windows: Windows = field(default_factory=Windows)
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[str] | None) -> Admission:
+        self.record("admit")
+        found = None if lookups is None else [self.kept.get(name) for name in lookups]
+        if found is not None:
+            wanted = found.count(None)
+        limits = [(f"{getattr(caller, limit.owner)} {limit.name}", limit) for limit in limits_of(caller)]
+        verdict = self.windows.admit(limits, wanted, request_id, self.clock.monotonic())
+        if verdict.refusal is not None:
+            raise refused(verdict.refusal, verdict.standings)
+        return Admission(request_id, verdict.standings, found, verdict.leased)
+
+    async def release(self, caller: Caller, request_id: str) -> None:
+        self.record("release")
+        self.windows.release(request_id)
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        self.record(f"give back {images}")
+        names = [f"{getattr(caller, limit.owner)} {limit.name}" for limit in limits_of(caller)]
+        self.windows.give_back(names, request_id, images)
 
 
 @dataclass
@@ -80,8 +236,10 @@ class FakeUpstream:
     failure: GatewayError | Exception | None = None
     gate: asyncio.Event | None = None
     bodies: list[bytes] = field(default_factory=list)
+    bills: dict[str, int] = field(default_factory=dict)
 
-    async def send(self, body: bytes, model: Model, *, known_model: bool) -> Drawn:
+    async def send(self, body: bytes, model: Model, *, known_model: bool, progress: Progress) -> Drawn:
+        await progress.sending("k_fake")
         self.bodies.append(body)
         number = len(self.bodies)
         self.record(f"send {model.id}")
@@ -89,21 +247,68 @@ class FakeUpstream:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        return Drawn(f"https://pictures.example/{number}.png", f"302-{number}")
+        await progress.accepted("k_fake", f"302-{number}", "")
+        return Drawn(f"https://pictures.example/{number}.png", f"302-{number}", "k_fake")
+
+    async def resume(self, task_id: str, upstream_key_id: str, model: Model) -> Drawn:
+        self.record(f"resume {task_id}")
+        if self.failure is not None:
+            raise self.failure
+        return Drawn(f"https://pictures.example/{task_id}.png", f"302-{task_id}", upstream_key_id, task_id)
+
+    async def bill(self, request_id: str, upstream_key_id: str) -> int | None:
+        self.record(f"bill {request_id}")
+        return self.bills.get(request_id)
+
+
+@dataclass
+class FakeHeld:
+    """A picture's bytes, held in memory; told apart by what they are recognised as."""
+
+    data: bytes
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    @property
+    def media_type(self) -> str | None:
+        return media_type(self.data)
+
+    @property
+    def dimensions(self) -> tuple[int, int] | None:
+        return size_of(self.data)
+
+    async def read(self, start: int, end: int) -> bytes:
+        return self.data[start:end]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @dataclass
 class FakeDownloader:
-    """The fetcher; the bytes are the URL's own."""
+    """The fetcher; the bytes are the URL's own, unless others are given.
+
+    It fails always, or only for URLs with a certain text in them; what does not fail waits where it is told.
+    """
 
     record: Recorder = field(default_factory=Recorder)
     failure: GatewayError | None = None
+    failing: str = ""
+    gate: asyncio.Event | None = None
+    held: list[FakeHeld] = field(default_factory=list)
+    data: bytes = b""
 
-    async def fetch(self, url: str, deadline: float) -> bytes:
+    async def fetch(self, url: str, deadline: float) -> FakeHeld:
         self.record(f"fetch {url}")
-        if self.failure is not None:
+        if self.failure is not None and self.failing in url:
             raise self.failure
-        return url.encode()
+        if self.gate is not None:
+            await self.gate.wait()
+        self.held.append(FakeHeld(self.data or url.encode()))
+        return self.held[-1]
 
 
 @dataclass
@@ -126,6 +331,9 @@ class FakeObserver:
 
     def flights(self, change: int) -> None:
         self.in_flight += change
+
+    def limited(self, team: str, limit: str) -> None:
+        self.record(f"limited {team} {limit}")
 
     def dependency_error(self, dependency: str) -> None:
         self.record(f"{dependency} failed")

@@ -23,7 +23,10 @@ def words(answer: Answer) -> list[str]:
     return [picture.cache.word for picture in answer.pictures]
 
 
-MISS = ["read", "recall", f"send {MODEL}", "upstream ok", "paid 40000", "keep"]
+MISS = [
+    *["read", "admit", "reserve", f"send {MODEL}", "upstream ok", "paid 40000"],
+    *["end succeeded", "keep"],
+]
 
 
 async def test_a_miss_is_sent_paid_and_kept(world: World) -> None:
@@ -42,7 +45,7 @@ async def test_a_hit_is_looked_up_and_nothing_else(world: World) -> None:
 
     answer = await world.ask()
 
-    assert world.transcript() == ["read", "recall"]
+    assert world.transcript() == ["read", "admit"]
     assert (words(answer), answer.pictures[0].ttl) == (["hit"], 3500)
     assert answer.pictures[0].url == "https://pictures.example/1.png"
 
@@ -52,12 +55,12 @@ async def test_one_that_joins_sends_nothing(world: World) -> None:
     first = asyncio.get_running_loop().create_task(world.ask())
     await until(lambda: bool(world.upstream.bodies))
     second = asyncio.get_running_loop().create_task(world.ask(SECOND))
-    await until(lambda: world.record.verbs.count("recall") == 2)
+    await until(lambda: world.record.verbs.count("admit") == 2)
     world.upstream.gate.set()
 
     answers = await asyncio.gather(first, second)
 
-    assert world.transcript() == [*MISS[:3], "read", "recall", *MISS[3:]]
+    assert world.transcript() == [*MISS[:4], "read", "admit", *MISS[4:], "give back 1"]
     assert [words(answer) for answer in answers] == [["miss"], ["joined"]]
     assert len({answer.pictures[0].url for answer in answers}) == 1
 
@@ -105,9 +108,9 @@ async def test_an_unknown_outcome_is_held_and_told_again_to_its_key(world: World
 
     assert seen == [kind] * 3
     assert world.transcript() == [
-        *["read", "recall", f"send {MODEL}", f"hold {code}", f"upstream {code}"],
-        *["read", "recall"],
-        *["read", "recall"],
+        *["read", "admit", "reserve", f"send {MODEL}", f"upstream {code}", "end unknown"],
+        *["read", "admit"],  # it joins the flight that has just ended
+        *["read", "admit", "reserve"],
     ]
 
 
@@ -122,6 +125,7 @@ async def test_after_its_time_an_unknown_outcome_may_be_paid_for_again(world: Wo
     await world.ask()
 
     assert world.transcript() == MISS
+    assert (world.ledger.held, world.ledger.spent) == (40_000, 40_000)
 
 
 async def test_another_key_is_not_told_of_an_unknown_outcome(world: World) -> None:
@@ -145,7 +149,9 @@ async def test_what_was_not_billed_is_neither_held_nor_paid(world: World, kind: 
     with pytest.raises(GatewayError):
         await world.ask()
 
-    assert world.transcript() == ["read", "recall", f"send {MODEL}", f"upstream {kind.row.code}"]
+    verbs = ["read", "admit", "reserve", f"send {MODEL}", f"upstream {kind.row.code}", "end failed"]
+    assert world.transcript() == verbs
+    assert (world.ledger.held, world.ledger.spent) == (0, 0)
 
 
 async def test_a_fault_of_ours_is_logged_and_told_as_one(world: World) -> None:
@@ -154,7 +160,8 @@ async def test_a_fault_of_ours_is_logged_and_told_as_one(world: World) -> None:
     with pytest.raises(GatewayError) as caught:
         await world.ask()
 
-    verbs = ["read", "recall", f"send {MODEL}", "upstream internal_error", "fault flight"]
+    start = ["read", "admit", "reserve", f"send {MODEL}"]
+    verbs = [*start, "upstream internal_error", "end unknown", "fault flight"]
     assert (caught.value.kind, world.transcript()) == (Kind.INTERNAL_ERROR, verbs)
 
 
@@ -181,7 +188,7 @@ async def test_four_after_one_sends_three(world: World) -> None:
     answer = await world.ask(fields={"n": 4})
 
     seen = world.transcript()
-    assert [seen.count(verb) for verb in ("recall", f"send {MODEL}", "paid 40000", "keep")] == [4, 3, 3, 3]
+    assert [seen.count(verb) for verb in ("admit", f"send {MODEL}", "paid 40000", "keep")] == [1, 3, 3, 3]
     assert words(answer) == ["hit", "miss", "miss", "miss"]
     assert world.outcome.cache == "miss"
 
@@ -192,8 +199,10 @@ async def test_bytes_are_fetched_only_where_they_are_asked_for(world: World) -> 
 
     answer = await world.ask(fields=BYTES)
 
-    assert world.transcript() == ["read", "recall", "fetch https://pictures.example/1.png"]
-    assert answer.pictures[0].data == b"https://pictures.example/1.png"
+    assert world.transcript() == ["read", "admit", "fetch https://pictures.example/1.png"]
+    (held,) = world.downloader.held
+    assert answer.pictures[0].data is held
+    assert held.data == b"https://pictures.example/1.png"
 
 
 async def test_bytes_that_cannot_be_fetched_cost_nothing_the_next_time(world: World) -> None:
@@ -205,7 +214,7 @@ async def test_bytes_that_cannot_be_fetched_cost_nothing_the_next_time(world: Wo
 
     await world.ask(fields=BYTES)
 
-    assert world.transcript() == ["read", "recall", "fetch https://pictures.example/1.png"]
+    assert world.transcript() == ["read", "admit", "fetch https://pictures.example/1.png"]
 
 
 async def test_without_a_cache_pictures_are_drawn(world: World) -> None:
@@ -249,3 +258,90 @@ async def test_a_plan_looks_and_sends_nothing(world: World) -> None:
 
     assert world.transcript() == ["read", "recall", "recall"]
     assert (plan["cached"], plan["price"]) == ([True, False], 0.08)
+
+
+async def test_the_same_idempotency_key_is_told_the_same_and_pays_nothing(world: World) -> None:
+    first = await world.ask(attempt="once", look_up=False)
+    world.transcript()
+    world.clock.advance(100)
+
+    again = await world.ask(attempt="once", look_up=False)
+    other = await world.ask(SECOND, attempt="once", look_up=False)
+
+    assert (again.created, again.pictures[0].url) == (first.created, first.pictures[0].url)
+    assert [answer.replayed for answer in (first, again, other)] == [False, True, False]
+    assert len(world.upstream.bodies) == 2
+
+
+async def test_an_idempotency_key_stands_for_one_request(world: World) -> None:
+    await world.ask(attempt="once")
+
+    with pytest.raises(GatewayError) as caught:
+        await world.ask(attempt="once", fields={"prompt": "a dog"})
+
+    assert caught.value.kind is Kind.IDEMPOTENCY_KEY_REUSED
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls"), [(Kind.CONTENT_POLICY, 1), (Kind.UPSTREAM_UNKNOWN, 1), (Kind.UPSTREAM_UNREACHABLE, 2)]
+)
+async def test_what_was_sent_and_failed_is_told_again_and_what_was_not_is_tried(
+    world: World, kind: Kind, calls: int
+) -> None:
+    world.upstream.failure = GatewayError(kind, "no")
+
+    for _ in range(2):
+        with pytest.raises(GatewayError) as caught:
+            await world.ask(attempt="once", look_up=False)
+        world.clock.advance(100)
+
+    assert (caught.value.kind, caught.value.replayed) == (kind, calls == 1)
+    assert len(world.upstream.bodies) == calls
+
+
+async def test_requests_with_the_same_idempotency_key_join_while_one_runs(world: World) -> None:
+    world.upstream.gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(world.ask(attempt="once", look_up=False)) for _ in range(3)]
+    await until(lambda: world.record.verbs.count("reserve") == 3)
+    world.upstream.gate.set()
+
+    answers = await asyncio.gather(*tasks)
+
+    assert len({answer.pictures[0].url for answer in answers}) == 1
+    assert len(world.upstream.bodies) == 1
+
+
+async def test_a_retry_finds_what_its_first_attempt_paid_for_where_caching_is_bypassed(world: World) -> None:
+    first = await world.ask(look_up=False, keep=False)
+    world.clock.advance(600)
+    world.gateway.flights._live.clear()
+
+    again = await world.ask(look_up=False, keep=False, is_retry=True)
+    world.clock.advance(600)
+    world.gateway.flights._live.clear()
+    later = await world.ask(look_up=False, keep=False, is_retry=True)
+
+    urls = [answer.pictures[0].url for answer in (first, again, later)]
+    assert urls == ["https://pictures.example/1.png", *urls[:1], "https://pictures.example/2.png"]
+
+
+async def test_without_the_database_nothing_new_is_paid_and_hits_are_served(world: World) -> None:
+    await world.ask()
+    world.ledger.away = True
+
+    hit = await world.ask()
+    with pytest.raises(GatewayError) as caught:
+        await world.ask(fields={"prompt": "a dog"})
+
+    assert (words(hit), caught.value.kind) == (["hit"], Kind.STORE_UNAVAILABLE)
+    assert len(world.upstream.bodies) == 1
+
+
+async def test_a_budget_that_is_used_up_sends_nothing(world: World) -> None:
+    world.ledger.budget = 39_999
+
+    with pytest.raises(GatewayError) as caught:
+        await world.ask()
+
+    assert (caught.value.kind, world.upstream.bodies) == (Kind.INSUFFICIENT_QUOTA, [])

@@ -58,7 +58,7 @@ WRONG = [
     ("GATEWAY_UPSTREAM_TIMEOUT", "0"),
     ("GATEWAY_UPSTREAM_TIMEOUT", "nan"),
     ("GATEWAY_UPSTREAM_TIMEOUT", "inf"),
-    ("GATEWAY_UPSTREAM_MODE", "task"),
+    ("GATEWAY_UPSTREAM_MODE", "webhook"),
     ("GATEWAY_UPSTREAM_CONCURRENCY", "0"),
     ("GATEWAY_UPSTREAM_URL", "api.302.ai"),
     ("GATEWAY_UPSTREAM_URL", "ftp://api.302.ai"),
@@ -209,8 +209,8 @@ def test_the_database_is_a_file_of_the_data_folder_where_none_is_named(tmp_path:
 
 
 def test_the_second_redis_is_for_pictures_where_there_is_one() -> None:
-    assert Settings(redis_url="redis://a").soft_redis_url == "redis://a"
-    assert Settings(redis_url="redis://a", cache_redis_url="redis://b").soft_redis_url == "redis://b"
+    assert Settings(redis_url="redis://a").picture_redis_url == "redis://a"
+    assert Settings(redis_url="redis://a", cache_redis_url="redis://b").picture_redis_url == "redis://b"
 
 
 def test_the_catalogue_is_ours_and_then_the_operators(tmp_path: Path) -> None:

@@ -55,3 +55,10 @@ def test_the_pipeline_is_the_picture() -> None:
 
     picture = ["authenticate", "parse", "translate", "recall", "join", "send", "settle", "materialize", "respond"]
     assert [verb for verb in verbs if verb in picture] == picture
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "tests" / "acceptance").glob("*/package-lock.json")), ids=name)
+def test_a_lock_of_npms_names_no_registry(lock: Path) -> None:
+    """Which one is asked is the machine's to say."""
+    assert '"resolved"' not in lock.read_text("utf-8")
+    assert '"integrity"' in lock.read_text("utf-8")

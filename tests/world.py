@@ -9,9 +9,21 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.keys import Keyring
 from gateway.core.order import Answer, Asked, Options
 from gateway.core.outcome import Outcome
-from gateway.flights import Flights
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, Repeated, Settling
 from gateway.pipeline import Gateway
-from tests.fakes import FakeClock, FakeDownloader, FakeObserver, FakeUpstream, MemoryCache, Recorder, reading
+from tests.fakes import (
+    FakeClock,
+    FakeDownloader,
+    FakeObserver,
+    FakeUpstream,
+    FakeWakeups,
+    MemoryCache,
+    MemoryLedger,
+    MemoryLimiter,
+    MemoryRepeats,
+    Recorder,
+    reading,
+)
 
 MODEL = "dall-e-3-t2i"
 FIRST, SECOND = b"the first key", b"the second key"
@@ -28,17 +40,26 @@ class World:
         self.record = Recorder()
         self.clock = FakeClock()
         self.cache = MemoryCache(self.clock, self.record)
+        self.limiter = MemoryLimiter(self.clock, self.record, kept=self.cache.kept)
         self.upstream = FakeUpstream(self.record)
         self.downloader = FakeDownloader(self.record)
         self.observer = FakeObserver(self.record)
         self.outcome = Outcome(request_id="req_1", method="POST")
+        self.ledger = MemoryLedger(self.clock, self.record)
+        gallery = Gallery(None, self.downloader, self.observer, self.clock, self.options.picture_ttl)
+        self.settling = Settling(self.ledger, Errands(self.observer), self.cache, gallery, FakeWakeups(), self.observer)
+        flights: Flights[Flown] = Flights(self.observer)
         self.gateway = Gateway(
             keyring=Keyring({"first": FIRST.decode(), "second": SECOND.decode()}),
             catalogue=self.catalogue,
+            limiter=self.limiter,
             cache=self.cache,
-            flights=Flights(self.observer),
+            flights=flights,
+            drain=Drain(flights, self.clock, 0.0, 290.0),
             upstream=self.upstream,
-            downloader=self.downloader,
+            gallery=gallery,
+            settling=self.settling,
+            repeated=Repeated(MemoryRepeats(), self.settling.errands, self.clock),
             observer=self.observer,
             clock=self.clock,
             options=self.options,
@@ -50,13 +71,17 @@ class World:
         *,
         look_up: bool = True,
         keep: bool = True,
+        attempt: str | None = None,
+        is_retry: bool = False,
         fields: Mapping[str, object] | None = None,
     ) -> Answer:
         """One generation, from its key to its answer."""
         body = orjson.dumps({"model": MODEL, "prompt": "a cat", **(fields or {})})
-        asked = Asked(reading(body, self.record), look_up=look_up, keep=keep)
+        read = reading(body, self.record)
+        asked = Asked(read, look_up=look_up, keep=keep, attempt=attempt, is_retry=is_retry)
         self.outcome = Outcome(request_id="req_1", method="POST")
-        return await self.gateway.generate(await self.gateway.accept(secret, asked, self.outcome))
+        order = await self.gateway.admit(await self.gateway.accept(secret, asked, self.outcome))
+        return await self.gateway.generate(order)
 
     def transcript(self) -> list[str]:
         """What happened since the last time it was asked for."""

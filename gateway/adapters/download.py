@@ -7,8 +7,9 @@ public. An address is resolved once, checked, and connected to as it was checked
 import asyncio
 import ipaddress
 import random
+import re
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +18,9 @@ import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.picture import is_http_url, media_type
-from gateway.ports import Clock
+from gateway.core.held import Held
+from gateway.core.picture import is_http_url
+from gateway.ports import Clock, Shelf
 
 MAX_BYTES: Final = 50 * 1024 * 1024
 _HOPS: Final = 2
@@ -27,6 +29,7 @@ _FETCH_TIMEOUT: Final = 60.0
 _HTTPS: Final = 443
 # 4xx is a host's last word, but for these: a fresh picture may not have reached the whole CDN yet.
 _MAY_COME: Final = frozenset({403, 404, 408, 425, 429})
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 # Local NAT64 (RFC 8215), addresses that begin with an IPv4 one's zeros (RFC 4291, withdrawn), site-local (RFC 3879).
 _NEVER: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b:1::/48", "::/96", "fec0::/10")))
@@ -108,16 +111,24 @@ class GuardedDownloader:
     """Fetches pictures: `public` connects only to checked addresses, `trusted` to the hosts the operator named."""
 
     def __init__(
-        self, public: httpx.AsyncBaseTransport, trusted: httpx.AsyncBaseTransport, hosts: Hosts, clock: Clock
+        self,
+        public: httpx.AsyncBaseTransport,
+        trusted: httpx.AsyncBaseTransport,
+        hosts: Hosts,
+        shelf: Shelf,
+        clock: Clock,
     ) -> None:
         self._public: Final = public
         self._trusted: Final = trusted
         self._hosts: Final = hosts
+        self._shelf: Final = shelf
         self._clock: Final = clock
         self._slots: Final = asyncio.Semaphore(32)
 
-    async def fetch(self, url: str, deadline: float) -> bytes:
+    async def fetch(self, url: str, deadline: float) -> Held:
         """Fetch a picture before the deadline (monotonic seconds), trying a few times: it is paid, and asking is free.
+
+        It is fetched whole, so that what can go wrong has gone wrong before anything is answered.
 
         Raises:
             GatewayError: `image_unavailable`, in the same words whatever the cause.
@@ -132,7 +143,7 @@ class GuardedDownloader:
             )
             raise GatewayError(Kind.IMAGE_UNAVAILABLE, message) from exc
 
-    async def _persist(self, url: str) -> bytes:
+    async def _persist(self, url: str) -> Held:
         for attempt in range(_ATTEMPTS - 1):
             try:
                 return await self._follow(url)
@@ -141,7 +152,7 @@ class GuardedDownloader:
                 await asyncio.sleep(random.uniform(0, 0.25 * 2**attempt))  # noqa: S311 - not a secret
         return await self._follow(url)
 
-    async def _follow(self, url: str) -> bytes:
+    async def _follow(self, url: str) -> Held:
         for _ in range(_HOPS + 1):
             target = self._checked(url)
             transport = self._trusted if self._hosts.trusted(target) else self._public
@@ -157,10 +168,25 @@ class GuardedDownloader:
                 if response.status_code in {301, 302, 303, 307, 308} and location:
                     url = _joined(target, location)
                     continue
-                return await _read(response)
+                return await self._take(response)
             finally:
                 await response.aclose()
         raise _Refused
+
+    async def _take(self, response: httpx.Response) -> Held:
+        if not response.is_success:
+            raise _Failed if response.status_code in _MAY_COME or response.is_server_error else _Refused
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise _Refused
+        length = response.headers.get("content-length", "")
+        try:
+            held = await self._shelf.hold(_chunks(response), int(length) if _LENGTH.fullmatch(length) else None)
+        except (httpx.TransportError, OSError) as exc:
+            raise _Failed from exc
+        if held.media_type is None:
+            held.close()
+            raise _Refused
+        return held
 
     def _checked(self, url: str) -> httpx.URL:
         if not is_http_url(url):
@@ -185,24 +211,13 @@ def _joined(base: httpx.URL, location: str) -> str:
         raise _Refused from exc
 
 
-async def _read(response: httpx.Response) -> bytes:
-    if not response.is_success:
-        raise _Failed if response.status_code in _MAY_COME or response.is_server_error else _Refused
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise _Refused
-    chunks, size = [], 0
-    try:
-        async for chunk in response.aiter_raw():
-            size += len(chunk)
-            if size > MAX_BYTES:
-                raise _Refused
-            chunks.append(chunk)
-    except httpx.TransportError as exc:
-        raise _Failed from exc
-    data = b"".join(chunks)
-    if media_type(data) is None:
-        raise _Refused
-    return data
+async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > MAX_BYTES:
+            raise _Refused
+        yield chunk
 
 
 def _port(url: httpx.URL) -> int:

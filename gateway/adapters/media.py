@@ -13,18 +13,20 @@ import contextlib
 import heapq
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
+from gateway.core.held import Held
+from gateway.core.picture import size_of
 from gateway.ports import Clock, MediaInfo, MediaUnavailableError
 
 LOCAL: Final = "local"
@@ -42,6 +44,8 @@ _FIND_WITHIN: Final = 5.0
 _READ_WITHIN: Final = 30.0
 _KEEP_WITHIN: Final = 60.0
 _THREADS: Final = 16
+# A picture's size stands in its first bytes, but a JPEG's may follow a thumbnail and a colour profile.
+_HEAD: Final = 256 * 1024
 _BATCH: Final = 500
 # This many of the oldest are remembered in one pass over the store; if they are too few there is another pass.
 _REMEMBERED: Final = 5000
@@ -146,6 +150,17 @@ class ObjectMedia:
         get = partial(obstore.get_range, self._store, _place(name), start=start, end=end)
         return await self._run(_READ_WITHIN, lambda: get().to_bytes())
 
+    async def hold(self, name: str) -> Held:
+        """A picture to be read piece by piece; nothing is kept of it meanwhile.
+
+        Raises:
+            MediaUnavailableError: there is none, or the store did not give its beginning.
+        """
+        if (info := await self.find(name)) is None:
+            raise MediaUnavailableError
+        head = await self.read(name, 0, _HEAD)
+        return _InStore(partial(self.read, name), info.size, info.media_type, size_of(head))
+
     async def sweep(self) -> int:
         """Delete what is too old, then, oldest first, what is too much; how many were deleted.
 
@@ -245,6 +260,19 @@ class ObjectMedia:
                     with contextlib.suppress(FileNotFoundError):
                         obstore.delete(self._store, place)
         return len(places)
+
+
+@dataclass(frozen=True, slots=True)
+class _InStore:
+    """A picture that stays where it is, and is read from there by its reader's pace."""
+
+    read: Callable[[int, int], Coroutine[Any, Any, bytes]]
+    size: int
+    media_type: str
+    dimensions: tuple[int, int] | None
+
+    def close(self) -> None:
+        """Nothing is open between two readings."""
 
 
 def _place(name: str) -> str:

@@ -7,7 +7,7 @@ and kept, for `labels()` costs more than counting.
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
@@ -25,6 +25,7 @@ _REQUEST_SECONDS: Final = "From the request's head to the answer's end."
 _JOINED: Final = CacheState.JOINED.word
 _SPARED: Final = (CacheState.HIT.word, _JOINED)
 
+_Mode = Literal["livesum", "livemin"]
 _C = TypeVar("_C", bound=MetricWrapperBase)
 
 
@@ -50,6 +51,7 @@ class Metrics:
         self._adjustments = child("adjustments", "Values that were changed for a model.", "model", "field")
         self._upstream = child("upstream_requests", "Calls to 302.AI.", "model", "outcome")
         self._cost = child("cost_usd", "What was paid to 302.AI, by its price table.", "model", "team")
+        self._limited = child("limited", "Requests refused by a limit.", "team", "limit")
         self._dependencies = child("dependency_errors", "Failures of what the gateway leans on.", "dependency")
         self._seconds = _children(histogram("request_seconds", _REQUEST_SECONDS, "endpoint", "cache"))
         self._upstream_seconds = _children(histogram("upstream_seconds", "What a call to 302.AI took.", "model"))
@@ -58,17 +60,17 @@ class Metrics:
             joined=counter("flights_joined", "Pictures that came from a call somebody else had begun."),
             saved=counter("saved_usd", "What cache and joining spared.", "model", "team"),
         )
-        self._flights = Gauge(
-            "gateway_flights_in_progress",
-            "Calls to 302.AI that are under way.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._flights = _gauge(registry, "flights_in_progress", "Calls to 302.AI that are under way.", "livesum")
+        # The workers tell each other how a key stands; until all have heard it, the one that saw it struck is right.
+        keys = _gauge(
+            registry, "upstream_key_healthy", "Whether a key of 302.AI can be used: 1 or 0.", "livemin", "key"
         )
-        self._reloaded = Gauge(
-            "gateway_config_last_reload_successful",
-            "Whether the newest reload took effect in all workers.",
-            registry=registry,
-            multiprocess_mode="livemin",
+        self._keys = _children(keys)
+        self._reloaded = _gauge(
+            registry,
+            "config_last_reload_successful",
+            "Whether the newest reload took effect everywhere.",
+            "livemin",
         )
         self.reloaded(successful=True)
 
@@ -103,6 +105,14 @@ class Metrics:
         """Count calls under way."""
         self._flights.inc(change)
 
+    def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value
+        """Note whether a key can be used; `key` is its public id."""
+        self._keys(key).set(healthy)
+
+    def limited(self, team: str, limit: str) -> None:
+        """Count a request that a limit refused."""
+        self._limited(team, limit).inc()
+
     def dependency_error(self, dependency: str) -> None:
         """Count a failure of something we lean on."""
         self._dependencies(dependency).inc()
@@ -121,6 +131,10 @@ class Metrics:
 
 
 _Counted = tuple[Counter, Counter | None, Counter | None]
+
+
+def _gauge(registry: CollectorRegistry, name: str, help_: str, mode: _Mode, *labels: str) -> Gauge:
+    return Gauge(f"gateway_{name}", help_, labels, registry=registry, multiprocess_mode=mode)
 
 
 def _pictures(*, images: Counter, joined: Counter, saved: Counter) -> Callable[[str, str, str], _Counted]:

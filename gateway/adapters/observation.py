@@ -15,6 +15,8 @@ class _Metrics(Protocol):
     def upstream(self, model: str, code: str, seconds: float) -> None: ...
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None: ...
     def flights(self, change: int) -> None: ...
+    def upstream_key(self, key: str, healthy: bool) -> None: ...  # noqa: FBT001 - as it stands in the label and its value
+    def limited(self, team: str, limit: str) -> None: ...
     def dependency_error(self, dependency: str) -> None: ...
 
 
@@ -53,6 +55,14 @@ class Observation:
     def flights(self, change: int) -> None:
         """A flight began or landed."""
         _try(self._metrics.flights, change)
+
+    def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - as the pool tells it
+        """Whether a key of 302, named by its public id, can be used."""
+        _try(self._metrics.upstream_key, key, healthy)
+
+    def limited(self, team: str, limit: str) -> None:
+        """A limit refused a request."""
+        _try(self._metrics.limited, team, limit)
 
     def dependency_error(self, dependency: str) -> None:
         """Something we lean on failed us."""

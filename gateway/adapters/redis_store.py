@@ -6,7 +6,9 @@ reply runs a command twice.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -22,6 +25,10 @@ TIMEOUT: Final = 0.1
 _CONNECTIONS: Final = 16
 # Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
 _IN_FLIGHT: Final = 2
+# How long one wait for a word may take; a broken connection is noticed by then.
+_LISTEN: Final = 5.0
+# As many scripts of 50 µs as one batch can answer well within its deadline.
+_MOST_IN_BATCH: Final = 500
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
 Command = tuple[str | bytes | float, ...]
@@ -77,9 +84,11 @@ class RedisStore:
     def __init__(self, client: Client, on_error: Callable[[], None]) -> None:
         self._client: Final = client
         self._on_error: Final = on_error
-        self._one_server: Final = not isinstance(client, RedisCluster)
+        self.one_server: Final = not isinstance(client, RedisCluster)
+        """Whether all keys lie on one server, so that one command may name any of them."""
         self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
         self._lookups: list[tuple[tuple[str, ...], asyncio.Future[Any]]] = []
+        self._digests: Final[dict[str, str]] = {}
         self._running = 0
         self._scheduled = False
         self._probe: asyncio.Task[None] | None = None
@@ -100,6 +109,25 @@ class RedisStore:
         self._commands.append((command, future))
         return await future
 
+    def post(self, *command: str | bytes | float) -> None:
+        """Run a command that nobody waits for; where Redis is away it is dropped."""
+        with contextlib.suppress(StoreUnavailableError):
+            future = self._enter()
+            future.add_done_callback(_hear)
+            self._commands.append((command, future))
+
+    async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Hear a channel until cancelled. What is said while Redis is away is lost; a cluster is not listened to."""
+        while not isinstance(self._client, RedisCluster):
+            with contextlib.suppress(Exception):
+                async with self._client.pubsub() as pubsub:
+                    await pubsub.subscribe(channel)
+                    while True:
+                        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_LISTEN)
+                        if message is not None:
+                            heard(message["data"].decode())
+            await asyncio.sleep(_PROBE_EVERY[-1])
+
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that lie on one server of a cluster; look-ups of one turn of the loop travel as one command.
 
@@ -110,6 +138,21 @@ class RedisStore:
         self._lookups.append((keys, future))
         found: list[bytes | None] = await future
         return found
+
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+        """Run a Lua script on keys of one server; only one that does not know it yet is sent the source.
+
+        Raises:
+            StoreUnavailableError: as `execute`.
+        """
+        digest = self._digests.get(source)
+        if digest is None:
+            digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        try:
+            return await self.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
+            return await self.execute("EVAL", source, len(keys), *keys, *arguments)
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -134,8 +177,9 @@ class RedisStore:
         # A waiter that was cancelled needs no answer; what was sent for one is answered in its order all the same.
         lookups = [entry for entry in self._lookups if not entry[1].done()]
         commands = [entry for entry in self._commands if not entry[1].done()]
-        self._lookups, self._commands = [], []
-        if not self._one_server:
+        self._lookups, self._commands = [], commands[_MOST_IN_BATCH:]
+        del commands[_MOST_IN_BATCH:]
+        if not self.one_server:
             commands += [(("MGET", *keys), future) for keys, future in lookups]
             lookups = []
         for work in (self._run_lookups(lookups) if lookups else None, self._run(commands) if commands else None):
@@ -144,6 +188,8 @@ class RedisStore:
                 task = asyncio.get_running_loop().create_task(work)
                 self._tasks.add(task)
                 task.add_done_callback(self._ran)
+        if self._commands:
+            self._schedule(asyncio.get_running_loop())
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -178,7 +224,9 @@ class RedisStore:
         for (_, future), answer in zip(commands, answers, strict=True):
             if future.done():
                 continue
-            if isinstance(answer, Exception):
+            if isinstance(answer, NoScriptError):
+                future.set_exception(answer)
+            elif isinstance(answer, Exception):
                 self._on_error()
                 future.set_exception(StoreUnavailableError())
             else:
@@ -205,3 +253,8 @@ class RedisStore:
                 continue
             self._probe = None
             return
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -98,7 +98,7 @@ WORKERS: Final = Table(
 )
 
 # The ledger: one row a generation. `flight` is by what others find it to join, `attempt` by what the same request
-# finds it when it comes again; `finished` is empty while it is in flight.
+# finds it when it comes again; `finished` is empty while it is in flight; `billed` says that `actual` is 302's own.
 GENERATIONS: Final = Table(
     "generations",
     METADATA,
@@ -116,10 +116,10 @@ GENERATIONS: Final = Table(
     Column("task_id", Text),
     Column("request_id", Text),
     Column("ttl", Integer, nullable=False),
-    Column("budgeted", Boolean, nullable=False),
     Column("day", Text, nullable=False),
     Column("reserved", BigInteger, nullable=False),
     Column("actual", BigInteger),
+    Column("billed", Boolean, nullable=False, default=False),
     Column("created", Double, nullable=False),
     Column("sent", Double),
     Column("finished", Double),
@@ -135,7 +135,7 @@ Index(
     sqlite_where=_IN_FLIGHT,
     postgresql_where=_IN_FLIGHT,
 )
-Index("generations_flight", GENERATIONS.c.flight, GENERATIONS.c.finished)
+Index("generations_fingerprint", GENERATIONS.c.fingerprint, GENERATIONS.c.created)
 Index("generations_created", GENERATIONS.c.created)
 Index(
     "generations_attempt",
@@ -188,7 +188,8 @@ IDEMPOTENCY: Final = Table(
     Column("created", Double, nullable=False, index=True),
 )
 
-# Requests that clients come back for. `request` is what was asked, `answer` JSON once there is one.
+# Requests that clients come back for. `request` is what was asked, `answer` JSON once there is one; `tries` and `told`
+# are of the webhook.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -200,6 +201,7 @@ JOBS: Final = Table(
     Column("request", LargeBinary, nullable=False),
     Column("answer", Text),
     Column("webhook", Text),
+    Column("tries", Integer, nullable=False, default=0),
     Column("told", Double),
     Column("created", Double, nullable=False, index=True),
     Column("finished", Double),

@@ -77,8 +77,9 @@ class _Stream(httpx.AsyncByteStream):
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends prepared httpx requests through an aiohttp session, which it opens at the first one and owns."""
 
-    def __init__(self, connector: Callable[[], aiohttp.BaseConnector]) -> None:
+    def __init__(self, connector: Callable[[], aiohttp.BaseConnector], read_buffer: int = _READ_BUFFER) -> None:
         self._connector = connector
+        self._read_buffer = read_buffer
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -119,13 +120,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                read_bufsize=_READ_BUFFER,
+                read_bufsize=self._read_buffer,
                 skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
             )
         return self._session
 
 
-def pooled(resolver: Callable[[], AbstractResolver] | None = None) -> AiohttpTransport:
+def pooled(resolver: Callable[[], AbstractResolver] | None = None, read_buffer: int = _READ_BUFFER) -> AiohttpTransport:
     """A transport that keeps connections: as many as there are calls (the callers bound those), idle ones for 15 s.
 
     302's side closes idle connections after a minute or more; ours must be the first to let go, for a POST into a
@@ -135,4 +136,4 @@ def pooled(resolver: Callable[[], AbstractResolver] | None = None) -> AiohttpTra
     def connector() -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0, resolver=resolver() if resolver else None)
 
-    return AiohttpTransport(connector)
+    return AiohttpTransport(connector, read_buffer)

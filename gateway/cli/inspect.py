@@ -2,30 +2,37 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import click
-import httpx
 import orjson
 from redis.exceptions import RedisClusterException, RedisError
 
+from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database, sqlite_file
 from gateway.adapters.migrations import is_current
-from gateway.adapters.redis_store import connect
+from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.teams import any_key
+from gateway.adapters.transport import pooled
+from gateway.adapters.upstream import Account, KeyPool, Wire
 from gateway.app import catalogue
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop, table
 from gateway.core.catalogue import MICRO, CatalogueError
 from gateway.core.coerce import Policy
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import parse_static
 from gateway.core.request import parse
 from gateway.core.translate import Rules, describe, translate
-from gateway.ports import DatabaseUnavailableError
+from gateway.ports import DatabaseUnavailableError, Store, StoreUnavailableError
 from gateway.settings import Settings, SettingsError
 
 _WAIT: Final = 5.0
+_WRONG: Final = {
+    Kind.UPSTREAM_CREDENTIALS: "302.AI does not accept it",
+    Kind.UPSTREAM_UNREACHABLE: "302.AI cannot be reached",
+}
 
 
 @click.command()
@@ -61,23 +68,24 @@ def plan(body: str, coercion: str | None) -> None:
 
 @click.command()
 def check() -> None:
-    """Check settings, catalogue, Redis, database and the upstream key; exit 1 if one fails."""
+    """Check settings, catalogue, Redis, database and each upstream key; exit 1 if one fails."""
     settings = settings_or_exit()
     checks: list[tuple[str, Callable[[Settings], Coroutine[Any, Any, str]]]] = [
         ("settings", _check_settings),
         ("catalogue", _check_catalogue),
         ("redis", _check_redis),
         ("database", _check_database),
-        ("upstream", _check_upstream),
     ]
-    failed = False
+    results: list[tuple[str, bool, str]] = []
     for name, run in checks:
         try:
-            told, mark = asyncio.run(run(settings)), "ok"
+            results.append((name, True, asyncio.run(run(settings))))
         except _FailedError as exc:
-            told, mark, failed = str(exc), "FAILED", True
-        click.echo(f"{name:<10} {mark:<7} {told}")
-    sys.exit(1 if failed else 0)
+            results.append((name, False, str(exc)))
+    results += [("upstream", good, told) for good, told in asyncio.run(_check_upstream(settings))]
+    for name, good, told in results:
+        click.echo(f"{name:<10} {'ok' if good else 'FAILED':<7} {told}")
+    sys.exit(0 if all(good for _, good, _ in results) else 1)
 
 
 class _FailedError(Exception):
@@ -100,10 +108,15 @@ async def _check_catalogue(settings: Settings) -> str:
 
 
 async def _check_redis(settings: Settings) -> str:
-    if not settings.soft_redis_url:
+    named = [url for url in dict.fromkeys((settings.redis_url, settings.cache_redis_url)) if url]
+    if not named:
         return f"none named: serve starts an embedded Valkey in {settings.data_dir}"
+    return ", ".join([await _version(url) for url in named])
+
+
+async def _version(url: str) -> str:
     try:
-        client = connect(settings.soft_redis_url)
+        client = connect(url)
         async with asyncio.timeout(_WAIT):
             info = await client.info("server")
         await client.aclose()
@@ -137,28 +150,49 @@ async def _check_database(settings: Settings) -> str:
     return f"{file or 'PostgreSQL'}, {'with keys' if keys else 'without keys'}"
 
 
-async def _check_upstream(settings: Settings) -> str:
+async def _check_upstream(settings: Settings) -> list[tuple[bool, str]]:
+    """Of each key of 302 whether it is accepted, what it has left, and how the running gateway sees it."""
     if not settings.upstream_keys:
-        message = "no key of 302.AI: set AI302_API_KEY"
-        raise _FailedError(message)
-    told = []
-    async with httpx.AsyncClient(timeout=_WAIT, trust_env=False) as client:
-        for number, key in enumerate(settings.upstream_keys, 1):
-            told.append(f"key {number} has {await _balance(client, settings.upstream_url, key)} USD")
-    return f"{settings.upstream_url}: {', '.join(told)}"
+        return [(False, "no key of 302.AI: set AI302_API_KEY")]
+    found: list[tuple[bool, str]] = []
+    transport = pooled()
+    async with _store(settings) as store:
+        keys = KeyPool(settings.upstream_keys, store, SystemClock())
+        await keys.share()
+        causes = {status.id: status.cause for status in keys.snapshot()}
+        balances = await Account(Wire(transport, settings.upstream_url, _WAIT), keys).balances()
+    await transport.aclose()
+    for key_id, balance in balances.items():
+        told = f"{settings.upstream_url}: key {key_id}"
+        if isinstance(balance, GatewayError):
+            found.append((False, f"{told}: {_WRONG.get(balance.kind, 'the balance cannot be read')}"))
+        else:
+            resting = f", and is out: {causes[key_id]}" if causes[key_id] else ""
+            found.append((True, f"{told} has {balance:f} USD{resting}"))
+    return found
 
 
-async def _balance(client: httpx.AsyncClient, url: str, key: str) -> str:
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[Store]:
+    """The Redis in which the workers share what they know, or none: the embedded one is the running gateway's."""
     try:
-        answer = await client.get(f"{url.rstrip('/')}/dashboard/balance", headers={"authorization": f"Bearer {key}"})
-    except httpx.HTTPError as exc:
-        message = f"{url} cannot be reached ({type(exc).__name__})"
-        raise _FailedError(message) from exc
-    if answer.status_code in {401, 403}:
-        message = "302.AI does not accept the key"
-        raise _FailedError(message)
-    try:
-        return str(float(answer.json()["data"]["balance"]))
-    except (ValueError, KeyError, TypeError) as exc:
-        message = f"the balance cannot be read (status {answer.status_code})"
-        raise _FailedError(message) from exc
+        store = RedisStore(connect(settings.redis_url), lambda: None)
+    except (ValueError, RedisError, RedisClusterException):
+        yield _NoStore()
+        return
+    yield store
+    await store.aclose()
+
+
+class _NoStore:
+    async def execute(self, *_: str | bytes | float) -> object:
+        raise StoreUnavailableError
+
+    async def look_up(self, *_: str) -> list[bytes | None]:
+        raise StoreUnavailableError
+
+    def post(self, *_: str | bytes | float) -> None:
+        return None
+
+    async def run_script(self, *_: object) -> object:
+        raise StoreUnavailableError

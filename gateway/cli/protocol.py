@@ -1,12 +1,17 @@
-"""uvicorn's HTTP protocol, with an answer's head and body leaving in one write.
+"""uvicorn's HTTP protocol, with an answer's head and body leaving in one write, and with our errors.
 
-uvicorn writes them apart, which costs a second system call and a second packet for every small answer.
+uvicorn writes them apart, which costs a second system call and a second packet for every small answer; and to what is
+no HTTP it answers in plain text.
 """
 
 import asyncio
+from random import getrandbits
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.core.errors import GatewayError, Kind
+from gateway.web.render import error_reply
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
@@ -18,6 +23,21 @@ class GatheringProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be parsed: the application is never asked about it, so its refusal is written here."""
+        request_id = f"req_{getrandbits(128):032x}"
+        self.logger.warning("%s (%s)", msg, request_id)
+        reply = error_reply(GatewayError(Kind.INVALID_HEADERS, "This is no HTTP request that can be read."))
+        assert isinstance(reply.pieces, tuple)  # noqa: S101 - an error is of one piece
+        headers = [
+            *reply.headers,
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", b"%d" % (reply.length or 0)),
+        ]
+        lines = [b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")]]
+        self.transport.write(b"".join([b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", *reply.pieces]))
+        self.transport.close()
 
 
 class _Gathering:

@@ -25,17 +25,19 @@ import click
 import uvicorn
 from redis.exceptions import RedisError
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
 from gateway.adapters.hangup import has_terminal
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
 from gateway.cli.database import prepare_or_exit, secret_or_exit
+from gateway.cli.draining import DrainingServer, Supervisor
 from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
+from gateway.settings import WORKERS, Settings
 
+_LAST_ANSWERS: Final = 30
 _NO_KEYS: Final = """there is no key, so nobody could use the gateway. Make one and start again:
 
     gateway302 teams create my-team
@@ -88,6 +90,7 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
     if not prepare_or_exit(settings) and key is None and not settings.keys:
         stop(_NO_KEYS)
     _allow_many_connections()
+    os.environ[WORKERS] = str(workers)
     # After uvicorn has stopped it sends itself the signal again; what is below must still run.
     signal.signal(signal.SIGTERM, _noted)
     signal.signal(signal.SIGINT, _noted)
@@ -95,7 +98,7 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
     with contextlib.ExitStack() as stack:
         listening = _bind(host, port, shared=workers > 1)
         stack.callback(listening.close)
-        _redis(settings.soft_redis_url, Path(settings.data_dir), stack)
+        _redis(settings, stack)
         base = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         threading.Thread(target=_announce, args=(listening.getsockname(), base, key), daemon=True).start()
         failed = _serve_here(listening) if workers == 1 else _serve_with(workers, listening, stack)
@@ -104,7 +107,7 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
 
 def _serve_here(listening: socket.socket) -> bool:
     os.environ.pop(MULTIPROCESS_DIR, None)
-    server = uvicorn.Server(_config(1))
+    server = DrainingServer(_config(1))
     server.run([listening])
     return not server.started
 
@@ -112,7 +115,7 @@ def _serve_here(listening: socket.socket) -> bool:
 def _serve_with(workers: int, listening: socket.socket, stack: contextlib.ExitStack) -> bool:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-metrics-"))
     os.environ[MULTIPROCESS_DIR] = folder
-    supervisor = _Supervisor(_config(workers), [_OwnSocket.like(listening)])
+    supervisor = Supervisor(_config(workers), [_OwnSocket.like(listening)])
     supervisor.had_terminal = has_terminal()
     supervisor.run()
     return any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
@@ -134,22 +137,9 @@ def _config(workers: int) -> uvicorn.Config:
         proxy_headers=False,
         # Longer than the pools of clients and proxies keep theirs, so that it is they who let go.
         timeout_keep_alive=75,
+        # By then all flights have landed: so long the last answers may take to be read.
+        timeout_graceful_shutdown=_LAST_ANSWERS,
     )
-
-
-class _Supervisor(Multiprocess):
-    """Hands SIGHUP on to its workers, which reload; one that is about to start reads everything anew by itself."""
-
-    had_terminal = False
-
-    def handle_hup(self) -> None:
-        """Reload all workers; end with the terminal."""
-        if self.had_terminal and not has_terminal():
-            self.should_exit.set()
-            return
-        for process in self.processes:
-            if process.pid is not None and process.is_ready():
-                os.kill(process.pid, signal.SIGHUP)
 
 
 class _OwnSocket(socket.socket):
@@ -194,15 +184,17 @@ def _reuse_port(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _redis(url: str, data_dir: Path, stack: contextlib.ExitStack) -> None:
-    if url:
+def _redis(settings: Settings, stack: contextlib.ExitStack) -> None:
+    for name, url in (("REDIS", settings.redis_url), ("CACHE_REDIS", settings.cache_redis_url)):
         try:
-            connect(url)
+            _ = connect(url) if url else None
         except (ValueError, RedisError) as exc:
-            stop(f"GATEWAY_REDIS_URL is wrong: {exc}")
+            stop(f"GATEWAY_{name}_URL is wrong: {exc}")
+    if settings.redis_url:
         return
     embedded = EmbeddedValkey(
-        data_dir, lambda: click.echo("gateway302: the embedded Valkey ended; starting it again", err=True)
+        Path(settings.data_dir),
+        lambda: click.echo("gateway302: the embedded Valkey ended; starting it again", err=True),
     )
     stack.callback(embedded.stop)
     try:

@@ -7,7 +7,9 @@ business.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
+
+from gateway.core.standing import Standing
 
 INVALID_REQUEST: Final = "invalid_request_error"
 SERVER: Final = "server_error"
@@ -80,24 +82,60 @@ class Kind(Enum):
 KIND_OF_CODE: Final = {kind.row.code: kind for kind in Kind}
 
 
+class Said(NamedTuple):
+    """What 302 itself said of a failure: HTTP status, `err_code`, and how many seconds to wait, where it said so."""
+
+    status: int
+    code: int | None = None
+    retry_after: float | None = None
+
+
 class GatewayError(Exception):
     """What went wrong, in words for the caller: what was bad and what would be right.
 
     `param` names the field of the request that is at fault. `retry_after` is in seconds and replaces the kind's own.
+    `standings` is where the caller stands with its limits, as far as these were asked.
     """
 
-    def __init__(self, kind: Kind, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+        standings: tuple[Standing, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.param = param
         self.retry_after = kind.row.retry_after if retry_after is None else retry_after
+        self.standings = standings
+        self.replayed = False
+        """Whether an earlier request with the same Idempotency-Key was told this."""
         self.upstream_request_id = ""
         """302's id of the call that failed, for the log; never told to callers."""
+        self.upstream_key = ""
+        """The public id of the 302 key that was asked last, for the log; never told to callers."""
+        self.said: Said | None = None
+        """302's own words in numbers, where 302 answered at all."""
+        self.may_be_billed: bool | None = None
+        """Where more is known than the kind says: False for a task that 302 itself calls failed, True for a picture
+        that was made and then withheld."""
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """Whether the call may have been billed although no picture came; otherwise it surely was not."""
+        return self.kind.row.outcome_unknown if self.may_be_billed is None else self.may_be_billed
 
     def copy(self) -> "GatewayError":
         """An equal error without a traceback: one failure is told to several waiters, each raises its own."""
-        return GatewayError(self.kind, self.message, param=self.param, retry_after=self.retry_after)
+        twin = GatewayError(
+            self.kind, self.message, param=self.param, retry_after=self.retry_after, standings=self.standings
+        )
+        twin.may_be_billed = self.may_be_billed
+        return twin
 
 
 def invalid_value(param: str, message: str) -> GatewayError:

@@ -3,17 +3,39 @@
 All limits of a request, the key's and the team's, are decided together: none is taken where one refuses.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.keys import Caller
+from gateway.core.standing import Measure, Standing, go_duration
+
+__all__ = [
+    "CROWDED",
+    "LEASE",
+    "WINDOW",
+    "Admission",
+    "Limit",
+    "Measure",
+    "Owner",
+    "Refusal",
+    "Standing",
+    "Verdict",
+    "go_duration",
+    "limits_of",
+    "refused",
+    "standings_of",
+]
 
 WINDOW: Final = 60.0
 """Seconds that `rpm` and `ipm` look back."""
 LEASE: Final = 15.0
 """Seconds after which the place of a worker that died is free again."""
+CROWDED: Final = 1.0
+"""Seconds to wait for a place among requests at once: nobody knows how long a picture takes."""
+_LONGEST_WAIT: Final = 60.0
 
-Measure = Literal["requests", "images", "concurrency"]
 Owner = Literal["key", "team"]
 
 
@@ -25,15 +47,10 @@ class Limit:
     owner: Owner
     most: int
 
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a caller stands with the tightest limit of a measure: `reset` is seconds until all of it is free again."""
-
-    measure: Measure
-    limit: int
-    remaining: int
-    reset: float
+    @property
+    def name(self) -> str:
+        """As it stands in metrics."""
+        return f"{self.owner}_{self.measure}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,29 @@ class Refusal:
     retry_after: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What all limits together say: nothing was taken where there is a refusal. `leased`: a place at once was."""
+
+    standings: tuple[Standing, ...]
+    refusal: Refusal | None = None
+    leased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that was let in.
+
+    `standings` are of requests and images, as far as these are limited. `found` is what was looked up on the way, None
+    where nobody asked. `leased`: it holds a place among requests at once.
+    """
+
+    request_id: str
+    standings: tuple[Standing, ...] = ()
+    found: list[bytes | None] | None = None
+    leased: bool = False
+
+
 def limits_of(caller: Caller) -> tuple[Limit, ...]:
     """The limits that hold for a caller; a key's never exceeds its team's."""
     team, key = caller.team_terms, caller.key_terms
@@ -55,6 +95,45 @@ def limits_of(caller: Caller) -> tuple[Limit, ...]:
         *_of("images", key.ipm, team.ipm),
         *_of("concurrency", key.concurrency, team.concurrency),
     )
+
+
+def standings_of(used: Iterable[tuple[Limit, int, float]]) -> tuple[Standing, ...]:
+    """The tightest standing of requests and of images, out of what is used of each limit and when all of it is free."""
+    tightest: dict[Measure, Standing] = {}
+    for limit, count, reset in used:
+        if limit.measure == "concurrency":
+            continue
+        standing = Standing(limit.measure, limit.most, max(0, limit.most - count), reset)
+        known = tightest.get(limit.measure)
+        if known is None or (standing.remaining, standing.limit) < (known.remaining, known.limit):
+            tightest[limit.measure] = standing
+    return tuple(tightest.values())
+
+
+def refused(refusal: Refusal, standings: tuple[Standing, ...]) -> GatewayError:
+    """The error that tells a refusal. Where no wait helps, the caller is not told to come again."""
+    limit, wait = refusal.limit, refusal.retry_after
+    owner = "this key" if limit.owner == "key" else "this key's team"
+    if wait is not None:
+        wait = min(wait, _LONGEST_WAIT)
+        words = f"Rate limit reached for {owner} on {_WORDS[limit.measure]}: limit {limit.most}."
+        message = f"{words} Please try again in {go_duration(wait)}."
+        return GatewayError(Kind.RATE_LIMIT_EXCEEDED, message, retry_after=wait, standings=standings)
+    if limit.measure == "images" and limit.most > 0:
+        words = f"The limit of {owner} on {_WORDS['images']} is {limit.most}"
+        error = invalid_value("n", f"{words}, and this request alone asks for more.")
+    else:
+        message = f"The limit of {owner} on {_WORDS[limit.measure]} is {limit.most}: nothing is let in."
+        error = GatewayError(Kind.INSUFFICIENT_QUOTA, message)
+    error.standings = standings
+    return error
+
+
+_WORDS: Final[dict[Measure, str]] = {
+    "requests": "requests per minute",
+    "images": "images per minute",
+    "concurrency": "requests at once",
+}
 
 
 def _of(measure: Measure, key: int | None, team: int | None) -> list[Limit]:

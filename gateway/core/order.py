@@ -11,9 +11,12 @@ import msgspec
 
 from gateway.core.coerce import Adjustment, Policy
 from gateway.core.errors import invalid_value
+from gateway.core.held import Held, Holding
 from gateway.core.keys import Caller
 from gateway.core.outcome import CacheState, Outcome
+from gateway.core.repeats import Repeat
 from gateway.core.request import Dialect, Form
+from gateway.core.standing import Standing
 from gateway.core.translate import ImageFormat, Plan, Rules
 
 # How an address in our own store is written in the cache: its origin is the caller's, who may come by several names.
@@ -33,8 +36,7 @@ class Options:
     cache_scope: str = "gateway"
     answer_timeout: float = 290.0
     heartbeat: float = 15.0
-    url_ttl: int = 3600
-    media_ttl: int = 604_800
+    picture_ttl: int = 3600
     variation_prompt: str = "A variation of this picture."
     rules: Rules = Rules()
 
@@ -45,7 +47,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     read: Callable[[], Awaitable[bytes | Form]]
     dialect: Dialect = Dialect.GENERATIONS
     model: str | None = None
-    """The model of whose path this is, for a body that names none."""
+    """The model of whose path this is; it decides over the body's."""
     patience: float | None = None
     """How many seconds the caller said to wait."""
     is_retry: bool = False
@@ -53,6 +55,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     coercion: str | None = None
     look_up: bool = True
     keep: bool = True
+    attempt: str | None = None
+    """The Idempotency-Key: by it the same request is known when it comes again."""
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):
@@ -65,7 +69,7 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
     cache: CacheState
     ttl: int = 0
     stored: bool = False
-    data: bytes | None = None
+    data: Held | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -76,6 +80,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     format: ImageFormat
     usage: bool
     adjustments: tuple[Adjustment, ...]
+    standings: tuple[Standing, ...] = ()
+    replayed: bool = False
 
 
 class Understood(msgspec.Struct, frozen=True, gc=False):
@@ -91,7 +97,12 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds."""
+    """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds.
+
+    `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in, and
+    `repeat` how the same request ended before.
+    `held` is closed by whoever sends the answer, or knows that there will be none.
+    """
 
     caller: Caller
     plan: Plan
@@ -101,6 +112,31 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     asked: Asked
     deadline: float
     outcome: Outcome
+    standings: tuple[Standing, ...] = ()
+    found: list[bytes | None] | None = None
+    place: "Place | None" = None
+    repeat: Repeat | None = None
+    held: Holding = msgspec.field(default_factory=Holding)
+
+    def attempt(self, slot: int) -> str | None:
+        """By what the ledger knows a picture of this very request."""
+        return None if self.asked.attempt is None else f"{self.caller.key}:{self.asked.attempt}:{slot}"
+
+
+class Place:
+    """A place among the requests at once: held by the request and by the flights it began, until the last has ended."""
+
+    def __init__(self) -> None:
+        self._holders = 1
+
+    def share(self) -> None:
+        """One more holds it."""
+        self._holders += 1
+
+    def leave(self) -> bool:
+        """One less holds it; True for the last."""
+        self._holders -= 1
+        return self._holders == 0
 
 
 Key = tuple[Dialect, str | None, bytes, Policy, str]

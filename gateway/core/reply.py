@@ -5,11 +5,11 @@ Sources: 302's help centre (statuses), its apps' error tables (`err_code`), its 
 """
 
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.core.errors import GatewayError, Kind
+from gateway.core.errors import GatewayError, Kind, Said
 from gateway.core.picture import is_http_url
 
 MAX_RETRY_AFTER: Final = 60.0
@@ -76,7 +76,16 @@ _SUCCESS: Final = 2
 _CAN_BE_MODERATION: Final = frozenset({Kind.UPSTREAM_INVALID_REQUEST, Kind.UPSTREAM_UNKNOWN})
 
 
-def read_answer(status: int, body: bytes, retry_after: str | None = None, *, known_model: bool = True) -> str:
+class Reply(NamedTuple):
+    """An answer of 302, unread: `retry_after` and `request_id` are its headers of these names."""
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+    request_id: str = ""
+
+
+def read_answer(reply: Reply, *, known_model: bool = True) -> str:
     """Find the picture's URL in an answer of `POST /302/image/generate`.
 
     `known_model` is False for an id that no catalogue row knows: 302's "no channel" then means that it does not exist.
@@ -84,21 +93,37 @@ def read_answer(status: int, body: bytes, retry_after: str | None = None, *, kno
     Raises:
         GatewayError: of the kind the answer means; `err_code` decides before the status.
     """
-    data = _object(body)
-    failure = _failure(status, data)
+    data = as_object(reply.body)
+    error = error_in(reply, data, known_model=known_model)
+    if error is not None:
+        raise error
+    url = picture_url(data)
+    if url is None:
+        raise _error(Kind.UPSTREAM_UNKNOWN, reply, data)
+    return url
+
+
+def error_in(reply: Reply, data: dict[str, Any], *, known_model: bool = True) -> GatewayError | None:
+    """What an answer, whose body is `data`, says went wrong; None where it says nothing of the kind."""
+    failure = _failure(reply.status, data)
     if failure is None:
-        url = picture_url(data)
-        if url is not None:
-            return url
-        failure = Kind.UPSTREAM_UNKNOWN
+        return None
+    if failure is Kind.UPSTREAM_MODEL_UNAVAILABLE and not known_model:
+        return GatewayError(Kind.MODEL_NOT_FOUND, "302.AI knows no such model.", param="model")
+    return _error(failure, reply, data)
+
+
+def _error(failure: Kind, reply: Reply, data: dict[str, Any]) -> GatewayError:
     if failure in _CAN_BE_MODERATION and _is_moderation(data):
         failure = Kind.CONTENT_POLICY
-    if failure is Kind.UPSTREAM_MODEL_UNAVAILABLE and not known_model:
-        raise GatewayError(Kind.MODEL_NOT_FOUND, "302.AI knows no such model.", param="model")
-    code = _err_code(data)
+    code, wait = _err_code(data), seconds(reply.retry_after)
     message = _MESSAGES[failure] if code is None else f"{_MESSAGES[failure]} (302.AI's err_code {code})"
-    wait = _seconds(retry_after) if failure is Kind.UPSTREAM_RATE_LIMITED else None
-    raise GatewayError(failure, message, retry_after=wait)
+    error = GatewayError(failure, message, retry_after=wait if failure is Kind.UPSTREAM_RATE_LIMITED else None)
+    error.upstream_request_id = reply.request_id
+    error.said = Said(reply.status, code, wait)
+    if failure is Kind.CONTENT_POLICY and reply.status // 100 == _SUCCESS and code is None:
+        error.may_be_billed = True
+    return error
 
 
 def picture_url(data: dict[str, Any]) -> str | None:
@@ -183,7 +208,7 @@ def _is_moderation(data: dict[str, Any]) -> bool:
     base = base if isinstance(base, dict) else {}
     texts: list[object] = []
     for error in (data.get("error"), vendor.get("error")):
-        texts += [error.get(key) for key in ("message", "detail")] if isinstance(error, dict) else [error]
+        texts += [error.get(key) for key in ("message", "detail", "error")] if isinstance(error, dict) else [error]
     texts += [data.get(key) for key in ("message", "msg", "detail", "err")]
     texts += [vendor.get(key) for key in ("message", "msg", "details")] + [base.get("status_msg")]
     return _flagged(vendor) or any(isinstance(text, str) and _MODERATED.search(text) for text in texts)
@@ -201,7 +226,8 @@ def _err_code(data: dict[str, Any]) -> int | None:
     return None
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def as_object(body: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one for whatever else a body is."""
     data = _loads(body)
     return data if isinstance(data, dict) else {}
 
@@ -213,7 +239,8 @@ def _loads(data: bytes) -> object:
         return None
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def seconds(retry_after: str | None) -> float | None:
+    """A `retry-after` in seconds, between 1 and a minute; None where it is none."""
     if retry_after is None or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", retry_after.strip()):
         return None
     return min(max(float(retry_after), 1.0), MAX_RETRY_AFTER)

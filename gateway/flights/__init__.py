@@ -1,7 +1,30 @@
 """The paid call's life: it belongs to the engine, not to the client that began it."""
 
 from gateway.flights.deadline import Deadline
+from gateway.flights.drain import Drain
+from gateway.flights.errands import Errands
 from gateway.flights.flights import Flights
-from gateway.flights.together import hear, together
+from gateway.flights.gallery import Gallery
+from gateway.flights.paid import PaidCall, follow
+from gateway.flights.recovery import Recovery
+from gateway.flights.repeated import Repeated, told_again
+from gateway.flights.settling import Flown, Settling
+from gateway.flights.together import as_they_come, hear, together
 
-__all__ = ["Deadline", "Flights", "hear", "together"]
+__all__ = [
+    "Deadline",
+    "Drain",
+    "Errands",
+    "Flights",
+    "Flown",
+    "Gallery",
+    "PaidCall",
+    "Recovery",
+    "Repeated",
+    "Settling",
+    "as_they_come",
+    "follow",
+    "hear",
+    "together",
+    "told_again",
+]

@@ -1,7 +1,7 @@
 """Identical calls in flight share one; whoever hangs up, the call goes on and its picture is kept.
 
-This is the form within one process. What a flight does is handed in as a coroutine; nothing here knows 302, Redis
-or HTTP.
+This is the form within one process, before the ledger is asked for those of others. What a flight does is handed in as
+a coroutine; nothing here knows 302, Redis or HTTP.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Flights(Generic[T]):
         flight = None if fresh else self._live.get(key)
         joined = flight is not None
         if flight is None:
-            flight = self._begin(key, begin)
+            flight = self.begin(key, begin)
         await asyncio.wait((flight,), timeout=within)
         if not flight.done():
             raise TimeoutError
@@ -61,12 +61,15 @@ class Flights(Generic[T]):
             raise result.copy()
         return Landed(result, joined)
 
-    async def drain(self) -> None:
-        """Wait until every flight has landed; each is bounded by the upstream's deadline."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def drain(self, within: float | None = None) -> None:
+        """Wait until every flight has landed, at most `within` seconds; each is bounded by the upstream's deadline."""
+        loop = asyncio.get_running_loop()
+        until = None if within is None else loop.time() + within
+        while self._tasks and (until is None or loop.time() < until):
+            await asyncio.wait(self._tasks, timeout=None if until is None else until - loop.time())
 
-    def _begin(self, key: str, begin: Callable[[], Awaitable[T]]) -> asyncio.Task[T | GatewayError]:
+    def begin(self, key: str, begin: Callable[[], Awaitable[T]]) -> asyncio.Task[T | GatewayError]:
+        """Begin a flight for which nobody need wait."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._fly(begin))
         self._tasks.add(task)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from starlette.applications import Starlette
@@ -27,8 +27,9 @@ from gateway.simulator.gallery import Gallery
 from gateway.simulator.options import Failure, Options
 from gateway.simulator.request_id import RequestId
 from gateway.simulator.rules import Drawing, check
+from gateway.simulator.tasks import IN_TASK, Task, Tasks
 from gateway.simulator.triggers import Orders
-from gateway.simulator.wire import Code, error, success
+from gateway.simulator.wire import Code, Json, error, moment, success
 
 Clock = Callable[[], float]
 
@@ -45,6 +46,8 @@ def build(
     simulator = _Simulator(options, catalogue, clock)
     routes = [
         Route("/302/image/generate", simulator.generate, methods=["POST"]),
+        Route("/302/v2/image/generate", simulator.submit, methods=["POST"]),
+        Route("/302/v2/image/fetch/{task_id}", simulator.fetch),
         Route("/gpt/imgs/{day}/{name}", simulator.picture),
         Route("/dashboard/balance", simulator.balance),
         Route("/dashboard/record/{request_id}", simulator.record),
@@ -53,6 +56,13 @@ def build(
     ]
     unknown = {404: _unknown_path, 405: _unknown_method}
     return Starlette(routes=routes, middleware=[Middleware(RequestId)], exception_handlers=unknown)
+
+
+class _Begun(NamedTuple):
+    call: Call
+    drawing: Drawing
+    seconds: float
+    failure: Failure | None
 
 
 class _Simulator:
@@ -64,20 +74,46 @@ class _Simulator:
         self._clock = clock
         self._lot = Random(options.seed)
         self._gallery = Gallery(self._lot)
+        self._tasks = Tasks(self._lot)
         self._books = Books(round(options.balance * MICRO))
 
     async def generate(self, request: Request) -> Response:
         """`POST /302/image/generate`: one call from its arrival to its answer, or to its failure."""
-        call = Call(request.scope["request_id"], _key(request)[-4:], self._clock())
-        admitted = await self._admit(request, call)
-        self._books.enter(call)
-        if isinstance(admitted, Refusal):
-            call.status, call.outcome = admitted.status, REFUSED
-            return _refuse(admitted)
-        drawing, orders = admitted
-        failure = orders.failure or self._draw_failure()
-        await asyncio.sleep(self._latency(orders))
+        begun = await self._begin(request)
+        if isinstance(begun, Response):
+            return begun
+        call, drawing, seconds, failure = begun
+        await asyncio.sleep(seconds)
         return self._answer(request, call, drawing, failure)
+
+    async def submit(self, request: Request) -> Response:
+        """`POST /302/v2/image/generate`: with `run_async=true` a task, named at once; else the task at its end."""
+        begun = await self._begin(request)
+        if isinstance(begun, Response):
+            return begun
+        call, drawing, seconds, failure = begun
+        if failure is not None and failure not in IN_TASK and not failure.billed:
+            return self._answer(request, call, drawing, failure)
+        task = Task(call, {"model": drawing.model, "prompt": drawing.prompt}, self._hang(request, drawing))
+        task.failure = failure if failure in IN_TASK else None
+        if request.query_params.get("run_async") != "true":
+            await self._work(task, seconds, drawing)
+            return reply(task.describe())
+        task_id = self._tasks.start(task, self._work(task, seconds, drawing))
+        accepted: Json = {"task_id": task_id, "status": "pending", "created_at": moment(call.began)}
+        call.status = 200
+        if failure is None or failure in IN_TASK:
+            return reply(accepted)
+        authorization = request.headers["authorization"]
+        now = self._clock()
+        return answer(failure, Scene(call.request_id, authorization, drawing.model, task.url, now, now, accepted))
+
+    async def fetch(self, request: Request) -> Response:
+        """`GET /302/v2/image/fetch/{task_id}`: how a task stands; costs nothing."""
+        if refusal := self._check_key(request):
+            return _refuse(refusal)
+        task = self._tasks.get(request.path_params["task_id"])
+        return reply(task.describe()) if task else _refuse(Refusal(404, Code.NOT_FOUND))
 
     async def picture(self, request: Request) -> Response:
         """A picture by its URL; no key is needed."""
@@ -106,6 +142,17 @@ class _Simulator:
         self._books.calls.clear()
         return Response(status_code=204)
 
+    async def _begin(self, request: Request) -> _Begun | Response:
+        """Note a call, and answer it where it is refused."""
+        call = Call(request.scope["request_id"], _key(request)[-4:], self._clock())
+        admitted = await self._admit(request, call)
+        self._books.enter(call)
+        if isinstance(admitted, Refusal):
+            call.status, call.outcome = admitted.status, REFUSED
+            return _refuse(admitted)
+        drawing, orders = admitted
+        return _Begun(call, drawing, self._latency(orders), orders.failure_of(_key(request)) or self._draw_failure())
+
     async def _admit(self, request: Request, call: Call) -> tuple[Drawing, Orders] | Refusal:
         if refusal := self._check_key(request):
             return refusal
@@ -127,10 +174,7 @@ class _Simulator:
 
     def _answer(self, request: Request, call: Call, drawing: Drawing, failure: Failure | None) -> Response:
         ended = self._clock()
-        if drawing.seed is None:  # as with a real model: who names no seed gets another picture each time
-            drawing = replace(drawing, seed=self._lot.getrandbits(31))
-        origin = self._options.public_origin or f"{request.url.scheme}://{request.url.netloc}"
-        url = origin.rstrip("/") + self._gallery.hang(drawing, time.strftime("%Y%m%d", time.gmtime(ended)))
+        url = self._hang(request, drawing)
         if failure is None:
             call.status = 200
             self._books.settle(call, SUCCEEDED, ended, self._price(drawing))
@@ -140,6 +184,23 @@ class _Simulator:
         call.status = None if isinstance(response, Dropped | Hanging) else response.status_code
         self._books.settle(call, failure, ended, self._price(drawing) if failure.billed else 0)
         return response
+
+    def _hang(self, request: Request, drawing: Drawing) -> str:
+        """The URL at which a drawing will be seen."""
+        if drawing.seed is None:  # as with a real model: who names no seed gets another picture each time
+            drawing = replace(drawing, seed=self._lot.getrandbits(31))
+        origin = self._options.public_origin or f"{request.url.scheme}://{request.url.netloc}"
+        return origin.rstrip("/") + self._gallery.hang(drawing, time.strftime("%Y%m%d", time.gmtime(self._clock())))
+
+    async def _work(self, task: Task, seconds: float, drawing: Drawing) -> None:
+        """The life of a task: it takes its time, and is charged when it is done, once."""
+        await asyncio.sleep(seconds)
+        if task.failure is Failure.HANG:
+            return
+        task.ended = self._clock()
+        task.call.status = 200
+        failed = task.failure is not None
+        self._books.settle(task.call, task.failure or SUCCEEDED, task.ended, 0 if failed else self._price(drawing))
 
     def _check_key(self, request: Request) -> Refusal | None:
         key = _key(request)

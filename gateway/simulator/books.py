@@ -35,6 +35,7 @@ class Call:
     outcome: str = RUNNING
     cost: int = 0
     ended: float | None = None
+    task_id: str | None = None
 
     def describe(self) -> Json:
         """The call as tests read it."""
@@ -46,6 +47,7 @@ class Call:
             "outcome": self.outcome,
             "cost": self.cost / MICRO,
             "key": self.key,
+            "task_id": self.task_id,
         }
 
 

@@ -32,11 +32,13 @@ class Scene:
     url: str
     began: float
     ended: float
+    accepted: Json | None = None
+    """What V2 answers at once, where it was asked for a task."""
 
     @property
     def success(self) -> Json:
         """The answer that the call would have had."""
-        return success(self.model, self.url, self.began, self.ended)
+        return self.accepted or success(self.model, self.url, self.began, self.ended)
 
 
 def reply(body: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -128,6 +130,9 @@ _ANSWERS: Final[Mapping[Failure, Callable[[Scene], Response]]] = {
     Failure.FORBIDDEN: _error(403, Code.FORBIDDEN),
     Failure.BALANCE: _error(402, Code.BALANCE),
     Failure.QUOTA: _error(403, Code.QUOTA),
+    Failure.DAILY_QUOTA: _error(403, Code.DAILY_QUOTA),
+    Failure.MONTHLY_QUOTA: _error(403, Code.MONTHLY_QUOTA),
+    Failure.KEY_EXPIRED: _error(401, Code.EXPIRED),
     Failure.RATE_LIMITED: _documented(429, "RateLimitExceeded", "Rate limit exceeded", _RETRY_AFTER),
     Failure.NO_CHANNEL: _error(503, Code.NO_CHANNEL),
     Failure.NETWORK: _error(500, Code.NETWORK),

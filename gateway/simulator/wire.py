@@ -19,13 +19,16 @@ class Code(IntEnum):
     INVALID_KEY = -10002
     NETWORK = -10003
     BALANCE = -10004
+    EXPIRED = -10005
     QUOTA = -10006
+    DAILY_QUOTA = -10007
     NO_CHANNEL = -10008
     NOT_SUPPORTED = -10009
     NOT_FOUND = -10010
     INVALID_REQUEST = -10011
     FORBIDDEN = -10013
     TOO_LARGE = -10017
+    MONTHLY_QUOTA = -10018
     AI_TIMEOUT = -1024
     GENERATION_TIMEOUT = -10504
 
@@ -48,6 +51,13 @@ TEXTS: Final = {
     ),
     Code.BALANCE: Text("Insufficient account balance", "账户余额不足", "アカウントの残高が不足しています"),
     Code.QUOTA: Text("The total quota of this key is used up", "该密钥总额度已用完", "このキーの総枠を使い切りました"),
+    Code.EXPIRED: Text("The credential has expired", "凭证已过期", "認証情報の有効期限が切れています"),
+    Code.DAILY_QUOTA: Text(
+        "The daily quota of this key is used up", "该密钥今日额度已用完", "このキーの本日の枠を使い切りました"
+    ),
+    Code.MONTHLY_QUOTA: Text(
+        "The monthly quota of this key is used up", "该密钥本月额度已用完", "このキーの今月の枠を使い切りました"
+    ),
     Code.NO_CHANNEL: Text(
         "No available models currently, please try again later",
         "当前无可用模型, 请稍后重试",
@@ -88,13 +98,13 @@ def documented_error(code: str, message: str, request_id: str) -> Json:
 def task(model: str, url: str | None, began: float, ended: float, problem: str = "") -> Json:
     """What stands in `data`: the answer of a 302-hosted task, whose `output` is a JSON array written into a string."""
     return {
-        "completed_at": _moment(ended),
-        "created_at": _moment(began),
+        "completed_at": moment(ended),
+        "created_at": moment(began),
         "error": problem,
         "id": str(int(began * 10_000)),
         "model": model,
         "output": orjson.dumps([url]).decode() if url else "",
-        "started_at": _moment(began),
+        "started_at": moment(began),
         "status": "failed" if problem else "succeeded",
     }
 
@@ -104,5 +114,6 @@ def success(model: str, url: str, began: float, ended: float) -> Json:
     return {"image_url": url, "data": task(model, url, began, ended)}
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
+    """A time as 302 writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from gateway import __version__
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import check_model, credentials, may_use
 from gateway.core.order import Asked
+from gateway.core.repeats import name_of
 from gateway.core.request import Dialect, Form, plain
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
@@ -87,8 +88,13 @@ class Endpoints:
         return json_reply({"status": "ok"})
 
     async def ready(self, scope: Scope, _receive: Receive) -> Reply:
-        """`GET /readyz`: what is missing; what can be served without it still is, so it is 200 all the same."""
+        """`GET /readyz`: what is missing; what can be served without it still is, so it is 200 all the same.
+
+        A process that is ending is not ready.
+        """
         begin(scope, "readyz")
+        if self.gateway.drain.draining:
+            return json_reply({"status": "draining"}, Kind.DRAINING.row.status)
         redis, database = await asyncio.gather(self._redis_answers(), self.database_answers())
         checks = {"redis": redis, "database": database}
         told = {name: "ok" if well else "unavailable" for name, well in checks.items()}
@@ -122,13 +128,18 @@ class Endpoints:
         outcome = begin(scope, dialect)
         asked = self._asked(dialect, scope, receive)
         order = await self.gateway.accept(_secret(scope[HEADERS]), asked, outcome)
+        order = await self.gateway.admit(order)
         if order.stream:
             return stream_reply(self.gateway, order)
         # Only what lies in our own store needs the name by which the caller knows us.
-        place = origin(scope, self.options) if self.gateway.media is not None else b""
-        if self.options.keepalive_after > 0:
-            return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
-        return images_reply(await self.gateway.generate(order), place)
+        place = origin(scope, self.options) if self.gateway.gallery.media is not None else b""
+        try:
+            if self.options.keepalive_after > 0:
+                return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
+            return images_reply(await self.gateway.generate(order), place, order.held.close)
+        except BaseException:  # of several pictures some may have come; of a wait that is cancelled too
+            order.held.close()
+            raise
 
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers = scope[HEADERS]
@@ -140,7 +151,6 @@ class Endpoints:
             _expect_json(content_type, dialect)
             return await read_body(scope, receive, self.options.max_body)
 
-        coercion = headers.get(b"x-gateway-coercion")
         directives = _directives(headers.get(b"cache-control"))
         no_store = "no-store" in directives
         return Asked(
@@ -149,15 +159,20 @@ class Endpoints:
             model=scope.get(DEPLOYMENT),
             patience=_patience(headers),
             is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
-            coercion=None if coercion is None else coercion.decode("latin-1"),
+            coercion=_text(headers.get(b"x-gateway-coercion")),
             look_up=not (no_store or "no-cache" in directives),
             keep=not no_store,
+            attempt=name_of(_text(headers.get(b"idempotency-key"))),
         )
 
 
 @cache
 def _document(models: tuple[str, ...]) -> bytes:
     return orjson.dumps(document(__version__, models))
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")
 
 
 def _secret(headers: dict[bytes, bytes]) -> bytes | None:

@@ -114,7 +114,14 @@ class Dispatch:
 
 
 async def send_reply(reply: Reply, send: Send) -> None:
-    """Send an answer piece by piece: `send` waits while the client takes its time."""
+    """Send an answer piece by piece, `send` waits while the client takes its time; then, come what may, close it."""
+    try:
+        await _send(reply, send)
+    finally:
+        reply.close()
+
+
+async def _send(reply: Reply, send: Send) -> None:
     headers = reply.headers
     if reply.length is not None:
         headers = [*headers, (b"content-length", b"%d" % reply.length)]

@@ -19,6 +19,15 @@ HEADERS: Final[dict[str, Json]] = {
         ("x-should-retry", True, {"enum": ["true", "false"]}, "Whether to send the request again."),
         ("retry-after", False, {"type": "integer", "minimum": 1}, "Seconds to wait before that."),
         ("retry-after-ms", False, {"type": "integer", "minimum": 1}, "The same in milliseconds."),
+        *(
+            (f"x-ratelimit-{what}-{measure}", False, schema, f"Of the tightest limit on {measure}: {words}.")
+            for measure in ("requests", "images")
+            for what, schema, words in (
+                ("limit", {"type": "integer", "minimum": 0}, "how many"),
+                ("remaining", {"type": "integer", "minimum": 0}, "how many are left"),
+                ("reset", {"type": "string", "pattern": "^[0-9hms.]+$"}, "when all are free again, like `20.5s`"),
+            )
+        ),
         ("www-authenticate", True, {"const": "Bearer"}, "How to say the key."),
         ("cache-status", False, {"type": "string", "pattern": "^gateway; "}, "RFC 9211, of the least lucky picture."),
         ("x-gateway-cache", False, {"enum": list(WORDS)}, "The same in a word."),
@@ -39,8 +48,16 @@ HEADERS: Final[dict[str, Json]] = {
         ("last-modified", True, {"type": "string"}, "When the picture was kept."),
     )
 }
+OF_LIMITS: Final = tuple(name for name in HEADERS if name.startswith("x-ratelimit-"))
 _ALWAYS: Final = ("x-request-id", "openai-processing-ms", "openai-version", "x-content-type-options")
-OF_PICTURES: Final = ("cache-status", "x-gateway-cache", "x-gateway-adjusted", "cache-control", "x-accel-buffering")
+OF_PICTURES: Final = (
+    "cache-status",
+    "x-gateway-cache",
+    "x-gateway-adjusted",
+    "cache-control",
+    "x-accel-buffering",
+    *OF_LIMITS,
+)
 OF_MEDIA: Final = ("accept-ranges", "access-control-allow-origin", "content-security-policy")
 OF_KEPT: Final = ("cache-control", "etag", "last-modified")
 
@@ -72,4 +89,5 @@ def retry_headers(kinds: Iterable[Kind]) -> list[str]:
     some = list(kinds)
     bad_key = any(kind.row.status == Kind.INVALID_API_KEY.row.status for kind in some)
     waits = ["retry-after", "retry-after-ms"] if any(kind.row.retry for kind in some) else []
-    return ["x-should-retry", *waits, *(["www-authenticate"] if bad_key else [])]
+    limits = OF_LIMITS if Kind.RATE_LIMIT_EXCEEDED in some or Kind.INVALID_VALUE in some else ()
+    return ["x-should-retry", *waits, *limits, *(["www-authenticate"] if bad_key else [])]

@@ -3,7 +3,8 @@
 Pictures leave in pieces: base64 of a picture is made while the client takes it, never as a whole.
 """
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from math import ceil
 from typing import Any, Final
 
@@ -16,14 +17,17 @@ from gateway.core.coerce import Adjustment
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.order import Answer, Picture, media_name
 from gateway.core.outcome import WORDS, CacheState
-from gateway.core.picture import media_type, size_of
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
+from gateway.core.standing import Standing, go_duration
 
 Headers = list[tuple[bytes, bytes]]
 
+REPLAYED: Final = (b"idempotent-replayed", b"true")
 JSON: Final = (b"content-type", b"application/json")
 # A multiple of three bytes, so that the pieces of base64 join without padding.
 _PIECE: Final = 3 * 16 * 1024
+# What is read of a picture at a time: a slow reader holds one block and one piece.
+_BLOCK: Final = 4 * _PIECE
 _CLOSING: Final = b'"}'
 _OUTPUT_FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 _SIZES: Final = frozenset({"1024x1024", "1024x1536", "1536x1024"})
@@ -40,13 +44,31 @@ USAGE: Final = b',"usage":' + orjson.dumps(
 _CREATED: Final = 1_745_000_000
 
 
+def _nothing() -> None:
+    return None
+
+
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """An answer: its head, and its body in pieces; `length` is of all together, None where nobody knows it yet."""
+    """An answer: its head, and its body in pieces; `length` is of all together, None where nobody knows it yet.
+
+    `close` is called when it is sent, or cannot be.
+    """
 
     status: int
     headers: Headers
     length: int | None
     pieces: Iterable[bytes] | AsyncIterable[bytes]
+    close: Callable[[], None] = _nothing
+
+
+async def all_pieces(reply: Reply) -> AsyncIterator[bytes]:
+    """The body of a reply, whether or not its pieces have to be waited for."""
+    if isinstance(reply.pieces, AsyncIterable):
+        async for piece in reply.pieces:
+            yield piece
+    else:
+        for piece in reply.pieces:
+            yield piece
 
 
 def json_reply(value: object, status: int = 200, headers: Headers | None = None) -> Reply:
@@ -61,10 +83,26 @@ def error_reply(error: GatewayError) -> Reply:
     headers: Headers = [(b"x-should-retry", b"true" if row.retry else b"false")]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
-        headers.append((b"retry-after-ms", b"%d" % ceil(error.retry_after * 1000)))
+        headers.append((b"retry-after-ms", b"%d" % max(1, ceil(error.retry_after * 1000))))
+    headers += standing_headers(error.standings)
+    if error.replayed:
+        headers.append(REPLAYED)
     if row.status == Kind.INVALID_API_KEY.row.status:
         headers.append((b"www-authenticate", b"Bearer"))
     return json_reply({"error": error_body(error)}, row.status, headers)
+
+
+def standing_headers(standings: Iterable[Standing]) -> Headers:
+    """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
+    headers: Headers = []
+    for standing in standings:
+        measure = standing.measure.encode()
+        headers += [
+            (b"x-ratelimit-limit-" + measure, b"%d" % standing.limit),
+            (b"x-ratelimit-remaining-" + measure, b"%d" % standing.remaining),
+            (b"x-ratelimit-reset-" + measure, go_duration(standing.reset).encode()),
+        ]
+    return headers
 
 
 def error_body(error: GatewayError) -> dict[str, object]:
@@ -73,9 +111,16 @@ def error_body(error: GatewayError) -> dict[str, object]:
     return {"message": error.message, "type": row.type, "param": error.param, "code": row.code}
 
 
-def images_reply(answer: Answer, origin: bytes) -> Reply:
-    """OpenAI's ImagesResponse; `origin` begins the addresses in our own store."""
-    headers = [JSON, *_cache_headers(answer.pictures), *adjusted_header(answer.adjustments)]
+def images_reply(answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
+    """OpenAI's ImagesResponse; `origin` begins the addresses in our own store, `close` lets go of the pictures."""
+    headers = [
+        JSON,
+        *_cache_headers(answer.pictures),
+        *adjusted_header(answer.adjustments),
+        *standing_headers(answer.standings),
+    ]
+    if answer.replayed:
+        headers.append(REPLAYED)
     head = b'{"created":%d,"data":[' % answer.created
     usage = USAGE if answer.usage else b""
     if answer.format == "url":
@@ -89,7 +134,7 @@ def images_reply(answer: Answer, origin: bytes) -> Reply:
     length = len(head) + len(tail)
     for opening, picture in parts:
         length += len(opening) + encoded_length(picture) + len(_CLOSING)
-    return Reply(200, headers, length, _pieces(head, parts, tail))
+    return Reply(200, headers, length, _pieces(head, parts, tail), close)
 
 
 def adjusted_header(adjustments: Sequence[Adjustment]) -> Headers:
@@ -99,24 +144,29 @@ def adjusted_header(adjustments: Sequence[Adjustment]) -> Headers:
 
 def encoded_length(picture: Picture) -> int:
     """How long a picture's base64 is."""
-    return 4 * ((len(picture.data or b"") + 2) // 3)
+    return 4 * ((picture.data.size + 2) // 3) if picture.data else 0
 
 
-def encoded(picture: Picture) -> Iterable[bytes]:
+async def encoded(picture: Picture) -> AsyncIterator[bytes]:
     """A picture's base64, piece by piece."""
-    view = memoryview(picture.data or b"")
-    for start in range(0, len(view), _PIECE):
-        yield pybase64.b64encode(view[start : start + _PIECE])
+    if picture.data is None:
+        return
+    for start in range(0, picture.data.size, _BLOCK):
+        block = memoryview(await picture.data.read(start, start + _BLOCK))
+        for place in range(0, len(block), _PIECE):
+            yield pybase64.b64encode(block[place : place + _PIECE])
+        # A quick reader's picture must not keep the others waiting.
+        await asyncio.sleep(0)
 
 
 def output_format(picture: Picture) -> str | None:
     """OpenAI's word for a picture's type, where they have one."""
-    return _OUTPUT_FORMATS.get(media_type(picture.data or b"") or "")
+    return _OUTPUT_FORMATS.get(picture.data.media_type or "") if picture.data else None
 
 
 def size_word(picture: Picture) -> str | None:
     """A picture's size, where it is one that the types of OpenAI's SDKs allow in an answer."""
-    size = size_of(picture.data or b"")
+    size = picture.data.dimensions if picture.data else None
     word = f"{size[0]}x{size[1]}" if size else ""
     return word if word in _SIZES else None
 
@@ -174,11 +224,12 @@ def _opening(index: int, picture: Picture, origin: bytes, *, both: bool) -> byte
     return comma + b"{" + url + b'"b64_json":"'
 
 
-def _pieces(head: bytes, parts: list[tuple[bytes, Picture]], tail: bytes) -> Iterable[bytes]:
+async def _pieces(head: bytes, parts: list[tuple[bytes, Picture]], tail: bytes) -> AsyncIterator[bytes]:
     yield head
     for opening, picture in parts:
         yield opening
-        yield from encoded(picture)
+        async for piece in encoded(picture):
+            yield piece
         yield _CLOSING
     yield tail
 

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -77,7 +79,7 @@ def build(site: Site) -> ASGIApp:
     rest.router.redirect_slashes = False
     app: ASGIApp = Dispatch(hot, rest, site.observer)
     if site.cors_origins:
-        app = CORSMiddleware(
+        app = _Cors(
             app,
             allow_origins=site.cors_origins,
             allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
@@ -119,9 +121,27 @@ class _Served:
         await send_reply(reply, send)
 
 
+class _Cors(CORSMiddleware):
+    """Starlette's, but for the body of a refused preflight: it is an error like every other."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == HTTPStatus.OK:
+            return response
+        message = f"{bytes(response.body).decode()}: the setting cors_origins names the origins that may call."
+        refusal = _response(GatewayError(Kind.INVALID_HEADERS, message))
+        for name, value in response.headers.items():
+            refusal.headers.setdefault(name, value)
+        return refusal
+
+
 async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)  # noqa: S101 - registered for this type only
     request.scope[OUTCOME].code = error.kind.row.code
+    return _response(error)
+
+
+def _response(error: GatewayError) -> Response:
     reply = error_reply(error)
     response = Response(b"".join(reply.pieces) if not isinstance(reply.pieces, AsyncIterable) else b"", reply.status)
     response.raw_headers = [*reply.headers, (b"content-length", b"%d" % len(response.body))]

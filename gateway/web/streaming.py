@@ -4,7 +4,7 @@ Never a partial picture: 302 makes none, and an invented one would be a lie.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Final
 
 import orjson
@@ -21,12 +21,14 @@ from gateway.web.render import (
     Headers,
     Reply,
     adjusted_header,
+    all_pieces,
     encoded,
     error_body,
     error_reply,
     images_reply,
     output_format,
     size_word,
+    standing_headers,
 )
 
 _HEARTBEAT: Final = b": keep-alive\n\n"
@@ -44,8 +46,9 @@ def stream_reply(gateway: Gateway, order: Order) -> Reply:
         (b"cache-control", b"no-cache"),
         (b"x-accel-buffering", b"no"),  # nginx would hold the events back
         *adjusted_header(order.plan.adjustments),
+        *standing_headers(order.standings),
     ]
-    return Reply(200, headers, None, _events(gateway, order))
+    return Reply(200, headers, None, _events(gateway, order), order.held.close)
 
 
 async def _events(gateway: Gateway, order: Order) -> AsyncIterator[bytes]:
@@ -56,7 +59,7 @@ async def _events(gateway: Gateway, order: Order) -> AsyncIterator[bytes]:
             if picture is None:
                 yield _HEARTBEAT
             else:
-                for piece in _completed(gateway, order, picture):
+                async for piece in _completed(gateway, order, picture):
                     yield piece
     except GatewayError as error:
         yield _failed(order.outcome, error)
@@ -65,10 +68,13 @@ async def _events(gateway: Gateway, order: Order) -> AsyncIterator[bytes]:
         yield _failed(order.outcome, internal_error())
 
 
-def _completed(gateway: Gateway, order: Order, picture: Picture) -> Iterator[bytes]:
+async def _completed(gateway: Gateway, order: Order, picture: Picture) -> AsyncIterator[bytes]:
     name = _EVENTS[order.asked.dialect]
     yield b'event: %b\ndata: {"type":"%b","b64_json":"' % (name, name)
-    yield from encoded(picture)
+    async for piece in encoded(picture):
+        yield piece
+    if picture.data is not None:
+        picture.data.close()
     created, size = int(gateway.clock.now()), (size_word(picture) or "auto").encode()
     form = (output_format(picture) or "png").encode()
     facts = b'"created_at":%d,"size":"%b","quality":"auto","background":"auto","output_format":"%b"'
@@ -90,12 +96,12 @@ async def kept_alive(gateway: Gateway, order: Order, origin: bytes, silence: flo
     await asyncio.wait((task,), timeout=silence)
     if task.done():
         return task.result()
-    headers = [JSON, *adjusted_header(order.plan.adjustments)]
-    return Reply(200, headers, None, _after_blanks(gateway, task, order))
+    headers = [JSON, *adjusted_header(order.plan.adjustments), *standing_headers(order.standings)]
+    return Reply(200, headers, None, _after_blanks(gateway, task, order), order.held.close)
 
 
 async def _drawn(gateway: Gateway, order: Order, origin: bytes) -> Reply:
-    return images_reply(await gateway.generate(order), origin)
+    return images_reply(await gateway.generate(order), origin, order.held.close)
 
 
 async def _after_blanks(gateway: Gateway, task: asyncio.Task[Reply], order: Order) -> AsyncIterator[bytes]:
@@ -111,6 +117,5 @@ async def _after_blanks(gateway: Gateway, task: asyncio.Task[Reply], order: Orde
         gateway.observer.fault(order.outcome.request_id, error)
         order.outcome.code = internal_error().kind.row.code
         reply = error_reply(internal_error())
-    if not isinstance(reply.pieces, AsyncIterable):
-        for piece in reply.pieces:
-            yield piece
+    async for piece in all_pieces(reply):
+        yield piece

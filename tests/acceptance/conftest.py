@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,13 @@ def simulator() -> Iterator[Simulator]:
 def gateway(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     env = settings(simulator.url, tmp_path_factory.mktemp("data"), upstream_timeout="5")
     with serving(env) as running:
+        yield running
+
+
+@pytest.fixture
+def limited(simulator: Simulator, tmp_path: Path) -> Iterator[Served]:
+    """A gateway of its own, for what makes 302 busy: its key is left alone for seconds after that."""
+    with serving(settings(simulator.url, tmp_path)) as running:
         yield running
 
 

@@ -71,6 +71,23 @@ def test_a_head_that_two_servers_read_differently_is_never_served(
         assert seen.is_a_refusal
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\n:\r\n\r\n",
+    ],
+    ids=["tls", "words", "version", "header"],
+)
+def test_what_is_no_http_is_refused_like_everything_else(gateway: Served, sent: bytes) -> None:
+    seen = exchange(gateway, [sent])
+
+    assert (code(seen), seen.headers["connection"]) == ((400, "invalid_headers"), "close")
+    assert seen.is_a_refusal
+
+
 def test_200_headers_are_refused(gateway: Served) -> None:
     seen = exchange(gateway, [post(gateway, BODY, JSON, *(b"X-%d: y" % number for number in range(200)))])
 

@@ -65,6 +65,33 @@ def draw(url: str, prompt: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
+def test_while_it_drains_it_is_not_ready_serves_what_it_has_and_pays_for_nothing_new(
+    simulator: Simulator, tmp_path: Path, workers: str
+) -> None:
+    kept, slow = unique(""), unique("[[delay:3]]")
+    gateway = start(settings(simulator.url, tmp_path), "--workers", workers)
+    draw(gateway.url, kept)
+    answers: list[httpx.Response] = []
+    caller = threading.Thread(target=lambda: answers.append(draw(gateway.url, slow)))
+    caller.start()
+    simulator.wait_for_call(slow)
+    codes: list[int] = []
+    ending = threading.Thread(target=lambda: codes.append(gateway.program.end()))
+    ending.start()
+
+    # Of two workers the one without a flight may be gone already: then the other one answers.
+    wait_until(lambda: httpx.get(f"{gateway.url}/readyz", trust_env=False).status_code == 503)
+    hit, new = draw(gateway.url, kept), draw(gateway.url, unique(""))
+    caller.join(PATIENCE)
+    ending.join(PATIENCE)
+
+    assert (hit.status_code, hit.headers["x-gateway-cache"]) == (200, "hit")
+    assert (new.status_code, new.json()["error"]["code"], new.headers["x-should-retry"]) == (503, "draining", "true")
+    assert [answer.status_code for answer in answers] == [200]
+    assert codes == [0]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_running_generation_is_finished_answered_and_kept(
     simulator: Simulator, tmp_path: Path, workers: str, signal_: int

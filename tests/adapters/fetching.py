@@ -1,13 +1,16 @@
 """A downloader in front of nothing but the loopback, and a DNS in a dict."""
 
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
+from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import pooled
 
 ORIGIN = "https://api.302.ai"
@@ -37,18 +40,24 @@ class Names(AbstractResolver):
 
 
 @asynccontextmanager
-async def fetching(origin: str, image_hosts: Sequence[str] = (), names: Names | None = None) -> AsyncIterator[Fetch]:
+async def fetching(
+    origin: str, image_hosts: Sequence[str] = (), names: Names | None = None, budget: int = 2**20
+) -> AsyncIterator[Fetch]:
     """A downloader in front of nothing but the loopback: no name leads anywhere else."""
     resolver = names or Names({})
     public, trusted = pooled(lambda: PublicResolver(resolver)), pooled()
     clock = SystemClock()
-    downloader = GuardedDownloader(public, trusted, Hosts.of(origin, image_hosts), clock)
 
     async def fetch(url: str) -> bytes:
-        return await downloader.fetch(url, clock.monotonic() + 20)
+        with closing(await downloader.fetch(url, clock.monotonic() + 20)) as held:
+            return bytes(await held.read(0, held.size))
 
     try:
-        yield fetch
+        with tempfile.TemporaryDirectory() as folder:
+            downloader = GuardedDownloader(
+                public, trusted, Hosts.of(origin, image_hosts), Shelf(Path(folder), budget), clock
+            )
+            yield fetch
     finally:
         await public.aclose()
         await trusted.aclose()

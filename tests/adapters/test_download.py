@@ -1,13 +1,18 @@
 """The guarded fetcher gets pictures: from the upstream, from mirrors, after a while; and nothing that is none."""
 
+import errno
 import gzip
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.download import MAX_BYTES, GuardedDownloader, Hosts
+from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import pooled
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.held import Held
 from tests.acceptance.pictures import png
 from tests.adapters.fetching import fetching
 from tests.adapters.servers import Conversation, answer, scripted
@@ -28,6 +33,37 @@ async def test_a_picture_of_the_upstreams_own_origin_is_fetched_without_our_key(
     assert b"accept-encoding: identity" in head
     assert b"authorization" not in head
     assert b"cookie" not in head
+
+
+@pytest.mark.parametrize(
+    "said", [answer(PNG), b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + PNG], ids=["length", "no-length"]
+)
+@pytest.mark.parametrize("budget", [0, 2**20], ids=["in-a-file", "in-memory"])
+async def test_it_is_held_wherever_there_is_room(said: bytes, budget: int) -> None:
+    async def tell(_request: bytes, peer: Conversation) -> None:
+        await peer.say(said)
+        peer.hang_up()
+
+    async with scripted(tell) as server, fetching(server.url, budget=budget) as fetch:
+        assert await fetch(server.url) == PNG
+
+
+class FullShelf:
+    """A disk without room."""
+
+    async def hold(self, chunks: AsyncIterator[bytes], size: int | None) -> Held:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_full_disk_is_a_fetch_that_may_be_tried_again() -> None:
+    trusted, clock = pooled(), SystemClock()
+    async with scripted(_picture) as server:
+        downloader = GuardedDownloader(pooled(), trusted, Hosts.of(server.url, []), FullShelf(), clock)
+        with pytest.raises(GatewayError) as caught:
+            await downloader.fetch(server.url, clock.monotonic() + 20)
+        await trusted.aclose()
+
+    assert (caught.value.kind, len(server.requests)) == (Kind.IMAGE_UNAVAILABLE, 4)
 
 
 @pytest.mark.parametrize("with_port", [True, False], ids=["host-and-port", "host"])
@@ -144,13 +180,13 @@ async def test_two_redirects_are_followed_and_no_more(hops: int, fetched: bool) 
 
 
 @pytest.mark.parametrize("left", [0.2, 0.0, -5.0], ids=["soon", "now", "past"])
-async def test_the_deadline_of_the_caller_ends_it(left: float) -> None:
+async def test_the_deadline_of_the_caller_ends_it(left: float, tmp_path: Path) -> None:
     async def silent(_request: bytes, _peer: Conversation) -> None:
         return
 
     transports, clock = (pooled(), pooled()), SystemClock()
     async with scripted(silent) as server:
-        downloader = GuardedDownloader(*transports, Hosts.of(server.url, []), clock)
+        downloader = GuardedDownloader(*transports, Hosts.of(server.url, []), Shelf(tmp_path, 0), clock)
         with pytest.raises(GatewayError) as caught:
             await downloader.fetch(server.url, clock.monotonic() + left)
         for transport in transports:

@@ -21,6 +21,7 @@ from obstore.exceptions import BaseError
 
 from gateway.adapters.media import Limits, ObjectMedia, open_media
 from gateway.ports import MediaInfo, MediaUnavailableError
+from tests.acceptance.pictures import png
 
 PNG: Final = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 NAME: Final = f"{0xABC:032x}.png"
@@ -129,6 +130,20 @@ class TestKeepFindRead:
         assert await media.read(name, 10, 20) == PNG[10:20]
         assert await media.read(name, 1000, 5000) == PNG[1000:]
         assert type(await media.read(name, 0, 1)) is bytes
+
+    async def test_what_is_kept_can_be_held_and_is_read_where_it_is(self, opened: Opened) -> None:
+        media, data = opened(), png(20, 10)
+        name = await media.keep(data, "image/png")
+
+        with contextlib.closing(await media.hold(name)) as held:
+            assert (held.size, held.media_type, held.dimensions) == (len(data), "image/png", (20, 10))
+            assert bytes(await held.read(0, held.size)) == data
+            assert bytes(await held.read(3, 12)) == data[3:12]
+            assert bytes(await held.read(3, 10_000)) == data[3:]
+
+    async def test_what_is_not_there_cannot_be_held(self, opened: Opened) -> None:
+        with pytest.raises(MediaUnavailableError):
+            await opened().hold(NAME)
 
     async def test_the_same_bytes_twice_are_two_names(self, opened: Opened) -> None:
         media = opened()

@@ -32,6 +32,12 @@ class Broken:
     def flights(self, change: int) -> None:
         raise RuntimeError("broken")
 
+    def upstream_key(self, key: str, healthy: bool) -> None:
+        raise RuntimeError("broken")
+
+    def limited(self, team: str, limit: str) -> None:
+        raise RuntimeError("broken")
+
     def dependency_error(self, dependency: str) -> None:
         raise RuntimeError("broken")
 
@@ -44,6 +50,8 @@ TOLD: dict[str, Callable[[Observation], None]] = {
     "upstream": lambda observation: observation.upstream("m", "ok", 1.0),
     "paid": lambda observation: observation.paid(CALLER, "m", 1),
     "flights": lambda observation: observation.flights(1),
+    "key": lambda observation: observation.upstream_key("k_1", True),
+    "limited": lambda observation: observation.limited("team", "key_requests"),
     "dependency": lambda observation: observation.dependency_error("cache"),
     "fault": lambda observation: observation.fault("flight", ValueError()),
 }
@@ -67,7 +75,10 @@ def test_all_that_is_told_is_counted() -> None:
     metrics.paid(CALLER, "m", 40_000)
     metrics.flights(2)
     metrics.flights(-1)
+    metrics.limited("team", "key_requests")
     metrics.dependency_error("cache")
+    metrics.upstream_key("k_1", True)
+    metrics.upstream_key("k_2", False)
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"gateway_{name}", labels)
@@ -78,6 +89,8 @@ def test_all_that_is_told_is_counted() -> None:
     assert value("upstream_seconds_bucket", model="m", le="0.5") == 1
     assert value("cost_usd_total", model="m", team="team") == 0.04
     assert value("flights_in_progress") == 1
+    assert [value("upstream_key_healthy", key=key) for key in ("k_1", "k_2")] == [1, 0]
+    assert value("limited_total", team="team", limit="key_requests") == 1
     assert value("dependency_errors_total", dependency="cache") == 1
     assert b"gateway_cost_usd_total" in metrics.scrape()
 

@@ -107,6 +107,19 @@ def test_check_is_content_with_a_gateway_that_could_serve(simulator: Simulator, 
     assert KEY not in done.stdout
 
 
+def test_check_has_a_line_for_each_upstream_key(simulator: Simulator, tmp_path: Path) -> None:
+    env = settings(simulator.url, tmp_path, upstream_keys="sk-of-the-acceptance-tests,sk-of-nobody")
+
+    done = run("check", **env)
+
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("upstream")]
+    assert done.exit_code == 1
+    assert sorted(line[1] for line in lines) == ["FAILED", "ok"]
+    assert any(re.search(r"key k_[0-9a-f]{8} has [0-9.]+ USD$", line[2]) for line in lines)
+    assert any(re.search(r"key k_[0-9a-f]{8}: 302.AI does not accept it$", line[2]) for line in lines)
+    assert "sk-" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("env", "failed"),
     [

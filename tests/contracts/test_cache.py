@@ -10,12 +10,9 @@ from gateway.adapters.cache import RedisCache
 from gateway.adapters.embedded import EmbeddedValkey
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.core.entry import Entry
-from gateway.core.errors import GatewayError, Kind
-from gateway.core.keys import Caller
 from gateway.ports import Cache
 from tests.fakes import FakeClock, MemoryCache
 
-CALLER, OTHER = Caller("first", "team"), Caller("second", "team")
 ONE, TWO = "1" * 64, "2" * 64
 URL = "https://pictures.example/1.png"
 
@@ -34,31 +31,31 @@ async def cache(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
         valkey = EmbeddedValkey(Path(folder), lambda: None)
         valkey.start()
         store = RedisStore(connect(valkey.url), lambda: None)
-        yield RedisCache(store, clock, unknown_hold=60)
+        yield RedisCache(store, clock)
         await store.aclose()
         valkey.stop()
 
 
 async def test_what_was_never_kept_is_a_miss(cache: Cache) -> None:
-    assert await cache.recall(ONE, CALLER) is None
+    assert await cache.recall(ONE) is None
 
 
-async def test_what_is_kept_is_found_by_every_key_until_it_lapses(cache: Cache, clock: FakeClock) -> None:
+async def test_what_is_kept_is_found_until_it_lapses(cache: Cache, clock: FakeClock) -> None:
     assert await cache.keep(ONE, URL, 100) is True
 
-    found = [await cache.recall(ONE, CALLER), await cache.recall(ONE, OTHER), await cache.recall(TWO, CALLER)]
+    found = [await cache.recall(ONE), await cache.recall(TWO)]
     clock.advance(101)
 
     entry = Entry(ONE, URL, clock.now() - 1)
-    assert found == [entry, entry, None]
-    assert await cache.recall(ONE, CALLER) is None
+    assert found == [entry, None]
+    assert await cache.recall(ONE) is None
 
 
 async def test_what_is_kept_again_replaces(cache: Cache) -> None:
     await cache.keep(ONE, URL, 100)
     await cache.keep(ONE, f"{URL}?2", 200)
 
-    found = await cache.recall(ONE, CALLER)
+    found = await cache.recall(ONE)
 
     assert isinstance(found, Entry)
     assert found.url == f"{URL}?2"
@@ -66,15 +63,4 @@ async def test_what_is_kept_again_replaces(cache: Cache) -> None:
 
 async def test_nothing_is_kept_for_no_time(cache: Cache) -> None:
     assert await cache.keep(ONE, URL, 0) is False
-    assert await cache.recall(ONE, CALLER) is None
-
-
-async def test_an_unknown_outcome_goes_before_a_picture_and_only_for_its_key(cache: Cache) -> None:
-    await cache.keep(ONE, URL, 100)
-    await cache.hold(ONE, CALLER, GatewayError(Kind.UPSTREAM_UNKNOWN, "lost"))
-
-    told, others = await cache.recall(ONE, CALLER), await cache.recall(ONE, OTHER)
-
-    assert isinstance(told, GatewayError)
-    assert (told.kind, told.message) == (Kind.UPSTREAM_UNKNOWN, "lost")
-    assert isinstance(others, Entry)
+    assert await cache.recall(ONE) is None

@@ -247,7 +247,7 @@ async def test_the_ledger_is_found_by_what_is_sought(database: Database, records
             "key": "k",
             "team": "design",
         }
-        plain |= {"model": "m", "state": "settled", "version": 1, "owner": "w", "ttl": 1, "budgeted": True}
+        plain |= {"model": "m", "state": "settled", "version": 1, "owner": "w", "ttl": 1, "billed": False}
         return {**plain, "day": "2027-01-15", "reserved": 40_000, "created": 100.0 + number // 2, **more}
 
     rows = [row(number, state="unknown" if number == 3 else "settled", actual=None) for number in range(6)]

@@ -5,13 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.entry import Entry, HeldError, encode, read_entry, read_held
-from gateway.core.errors import Kind
-from gateway.core.reply import read_answer
+from gateway.core.entry import Entry, encode, read_entry
+from gateway.core.reply import Reply, read_answer
 
 PRINT, URL, NOW = "f" * 64, "https://file.302.ai/gpt/imgs/cat.png", 1_000.0
 ENTRY = Entry(PRINT, URL, NOW + 1)
-HELD = HeldError(PRINT, "upstream_unknown", "302.AI failed.")
 DEEP = 200_000
 
 NONSENSE = [
@@ -25,7 +23,7 @@ NONSENSE = [
 ]
 
 
-def changed(stored: Entry | HeldError, **fields: object) -> bytes:
+def changed(stored: Entry, **fields: object) -> bytes:
     return orjson.dumps(orjson.loads(encode(stored)) | fields)
 
 
@@ -33,7 +31,7 @@ def changed(stored: Entry | HeldError, **fields: object) -> bytes:
 def test_whatever_address_302_may_give_is_read_as_it_was_stored(url: str) -> None:
     entry = Entry(PRINT, url, NOW + 1)
 
-    assert read_answer(200, orjson.dumps({"image_url": url})) == url
+    assert read_answer(Reply(200, orjson.dumps({"image_url": url}))) == url
     assert read_entry(encode(entry), PRINT, NOW) == entry
 
 
@@ -79,29 +77,3 @@ def test_an_address_in_our_own_store_is_read_as_it_was_stored() -> None:
     entry = Entry(PRINT, "media:0f.png", NOW + 1)
 
     assert read_entry(encode(entry), PRINT, NOW) == entry
-
-
-def test_a_held_error_is_told_again() -> None:
-    error = read_held(encode(HELD), PRINT)
-
-    assert error
-    assert (error.kind, error.message) == (Kind.UPSTREAM_UNKNOWN, "302.AI failed.")
-
-
-@pytest.mark.parametrize("data", NONSENSE)
-def test_nonsense_holds_nobody_back(data: bytes) -> None:
-    assert read_held(data, PRINT) is None
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{"fingerprint": "e" * 64}, {"schema": "0"}, {"code": "no_such_code"}, {"code": None}, {"message": 1}],
-    ids=str,
-)
-def test_a_held_error_that_is_not_sound_holds_nobody_back(fields: dict[str, object]) -> None:
-    assert read_held(changed(HELD, **fields), PRINT) is None
-
-
-def test_an_entry_and_a_held_error_are_not_taken_for_each_other() -> None:
-    assert read_entry(encode(HELD), PRINT, NOW) is None
-    assert read_held(encode(ENTRY), PRINT) is None

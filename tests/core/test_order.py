@@ -21,7 +21,7 @@ def test_what_is_not_set_is_what_the_contract_says() -> None:
     found = Options()
 
     assert (found.policy, found.cache_scope) == (Policy.DOCUMENTED, "gateway")
-    assert (found.answer_timeout, found.url_ttl, found.media_ttl) == (290, 3600, 7 * 24 * 3600)
+    assert (found.answer_timeout, found.picture_ttl) == (290, 3600)
     assert found.rules == Rules(response_format="url", unknown_models="refuse")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.reply import read_answer
+from gateway.core.reply import Reply, read_answer
 
 URL, OTHER = "https://file.302.ai/gpt/imgs/20260901/cat.png", "https://vendor.example/dog.png"
 SECRET = "sk-302-secret"
@@ -44,7 +44,7 @@ ERR_CODES = {
 def failure(status: int, answer: object, retry_after: str | None = None) -> GatewayError:
     body = answer if isinstance(answer, bytes) else orjson.dumps(answer)
     with pytest.raises(GatewayError) as raised:
-        read_answer(status, body, retry_after)
+        read_answer(Reply(status, body, retry_after))
     return raised.value
 
 
@@ -72,12 +72,12 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_the_picture_is_found_in_every_shape(answer: dict[str, Any]) -> None:
-    assert read_answer(200, orjson.dumps(answer)) == URL
+    assert read_answer(Reply(200, orjson.dumps(answer))) == URL
 
 
 @pytest.mark.parametrize("fine", [0, 200, 10000, "0", "200", "10000"], ids=repr)
 def test_a_vendors_code_of_success_is_no_failure(fine: object) -> None:
-    assert read_answer(200, orjson.dumps({"image_url": URL, "data": {"code": fine}})) == URL
+    assert read_answer(Reply(200, orjson.dumps({"image_url": URL, "data": {"code": fine}}))) == URL
 
 
 @pytest.mark.parametrize("status", [200, 401, 429, 503])
@@ -205,7 +205,7 @@ def test_what_was_surely_not_billed_is_no_moderation(code: int) -> None:
 
 def test_no_channel_for_a_model_we_do_not_know_means_that_there_is_none() -> None:
     with pytest.raises(GatewayError) as unknown:
-        read_answer(503, b'{"error": {"err_code": -10008}}', known_model=False)
+        read_answer(Reply(503, b'{"error": {"err_code": -10008}}'), known_model=False)
 
     assert (unknown.value.kind, unknown.value.param) == (Kind.MODEL_NOT_FOUND, "model")
     assert failure(503, {"error": {"err_code": -10008}}).retry_after == 10
@@ -264,7 +264,7 @@ anything = st.recursive(
 @given(answer=anything, status=st.sampled_from([200, 400, 503]))
 def test_whatever_302_answers_is_a_picture_or_an_error(answer: object, status: int) -> None:
     try:
-        found = read_answer(status, orjson.dumps(answer))
+        found = read_answer(Reply(status, orjson.dumps(answer)))
     except GatewayError as error:
         found = error.kind.name
 

@@ -30,6 +30,9 @@ ANSWERED: dict[Failure, Seen] = {
     Failure.FORBIDDEN: (403, has_code(-10013)),
     Failure.BALANCE: (402, has_code(-10004)),
     Failure.QUOTA: (403, has_code(-10006)),
+    Failure.DAILY_QUOTA: (403, has_code(-10007)),
+    Failure.MONTHLY_QUOTA: (403, has_code(-10018)),
+    Failure.KEY_EXPIRED: (401, has_code(-10005)),
     Failure.RATE_LIMITED: (
         429,
         lambda seen: seen.json()["code"] == "RateLimitExceeded" and seen.headers["retry-after"] == "3",

@@ -67,7 +67,5 @@ def served(settings: Settings, log_file: Path) -> Iterator[Web]:
 
 def settings_for(upstream: str, redis: str, **more: object) -> Settings:
     """The settings of a gateway in front of a simulator."""
-    plain = Settings(
-        keys=f"web={KEY}", upstream_url=upstream, upstream_keys=("sk-canary-upstream",), cache_redis_url=redis
-    )
+    plain = Settings(keys=f"web={KEY}", upstream_url=upstream, upstream_keys=("sk-canary-upstream",), redis_url=redis)
     return msgspec.structs.replace(plain, **more)

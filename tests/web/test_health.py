@@ -17,6 +17,8 @@ METRICS = {
     "gateway_adjustments": {"model", "field"},
     "gateway_upstream_requests": {"model", "outcome"},
     "gateway_upstream_seconds": {"model"},
+    "gateway_upstream_key_healthy": {"key"},
+    "gateway_limited": {"team", "limit"},
     "gateway_flights_in_progress": set(),
     "gateway_flights_joined": set(),
     "gateway_config_last_reload_successful": set(),
@@ -65,7 +67,7 @@ def test_the_metrics_are_those_of_the_design(web: Web) -> None:
 
     seen = families(web)
 
-    assert METRICS.keys() - {"gateway_dependency_errors"} <= seen.keys()
+    assert METRICS.keys() - {"gateway_dependency_errors", "gateway_limited"} <= seen.keys()
     for name, labels in METRICS.items():
         for sample in seen[name].samples if name in seen else []:
             assert set(sample.labels) - {"le"} == labels, name

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.media import Limits, ObjectMedia, open_media
 from gateway.core.errors import GatewayError
+from gateway.core.held import Held
 from gateway.core.outcome import Outcome
 from gateway.ports import MediaInfo, MediaStore, MediaUnavailableError
 from gateway.web.media import Choice, MediaEndpoint, choose, media_reply
@@ -54,6 +55,9 @@ class FakeMedia:
             raise MediaUnavailableError
         self.reads.append((start, end))
         return self.data[start:end]
+
+    async def hold(self, name: str) -> Held:
+        raise MediaUnavailableError
 
 
 def app(media: MediaStore, outcomes: list[Outcome] | None = None) -> ASGIApp:

@@ -1,14 +1,11 @@
-"""Clients started together, for most of what each does is wait; a test waits for the one it is about."""
+"""What the tests of clients share: a gateway that keeps pictures, and a way to start them."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.clients.running import Client, Run, run
+from tests.acceptance.clients.running import Start, starting
 from tests.acceptance.programs import Served, Simulator, serving, settings
-
-Start = Callable[[dict[str, Client], Served], dict[str, Future[Run]]]
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +17,5 @@ def keeping(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def start(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    folder = tmp_path_factory.mktemp("pictures")
-    with ThreadPoolExecutor(4) as pool:
-        yield lambda clients, gateway: {
-            name: pool.submit(run, client, gateway, simulator, folder) for name, client in clients.items()
-        }
+    with starting(simulator, tmp_path_factory.mktemp("pictures")) as start:
+        yield start

@@ -6,6 +6,9 @@ import random
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +22,11 @@ from tests.acceptance.programs import KEY, PATIENCE, ROOT, Served, Simulator, en
 
 HERE: Final = Path(__file__).parent
 NODE: Final = Path(NODE_DIR, "bin", "node")
-NODE_MODULES: Final = HERE / "node_modules"
-PINNED: Final[dict[str, str]] = json.loads((HERE / "package.json").read_text("utf-8"))["dependencies"]
+# Where the scripts for Node lie, and which packages lie beside them: OpenAI's own, and those of others.
+_SDKS: Final = HERE.parent / "node"
+_PINNED: Final[dict[Path, dict[str, str]]] = {
+    folder: json.loads((folder / "package.json").read_text("utf-8"))["dependencies"] for folder in (_SDKS, HERE)
+}
 # None of them may look around on the internet.
 _QUIET: Final = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
@@ -40,14 +46,15 @@ class Client:
     def command(self) -> list[str]:
         """What runs the script."""
         if self.package:
-            return [str(NODE), str(HERE / "node" / f"{self.script}.mjs")]
+            folder = _SDKS if self.package in _PINNED[_SDKS] else HERE / "node"
+            return [str(NODE), str(folder / f"{self.script}.mjs")]
         python = ROOT / self.venv / "bin" / "python" if self.venv else sys.executable
         return [str(python), "-m", f"tests.acceptance.clients.python.{self.script}"]
 
     @property
     def pinned(self) -> str:
         """The version of the package that package.json asks for."""
-        return PINNED[self.package].rpartition("@")[2]
+        return (_PINNED[_SDKS] | _PINNED[HERE])[self.package].rpartition("@")[2]
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,18 @@ class Run:
             for payload in self.payloads
             if f" {payload['prompt']}".endswith(f" {step} {self.word}")
         ]
+
+
+Start = Callable[[dict[str, Client], Served], dict[str, Future[Run]]]
+
+
+@contextmanager
+def starting(simulator: Simulator, folder: Path) -> Iterator[Start]:
+    """Start clients together, for most of what each does is wait; a test waits for the one it is about."""
+    with ThreadPoolExecutor(4) as pool:
+        yield lambda clients, gateway: {
+            name: pool.submit(run, client, gateway, simulator, folder) for name, client in clients.items()
+        }
 
 
 def _picture(image: dict[str, Any] | str) -> bytes:

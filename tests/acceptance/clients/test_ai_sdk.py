@@ -5,8 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.acceptance.clients.conftest import Start
-from tests.acceptance.clients.running import Client, Run, pick
+from tests.acceptance.clients.running import Client, Run, Start, pick
 from tests.acceptance.programs import Served
 
 SDKS: Final = {f"ai-{major}": Client("ai", package=f"ai{major}") for major in (5, 6, 7)}

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.acceptance.clients.conftest import Start
-from tests.acceptance.clients.running import Client, Run
+from tests.acceptance.clients.running import Client, Run, Start
 from tests.acceptance.pictures import decode, download, size_of
 from tests.acceptance.programs import Served
 

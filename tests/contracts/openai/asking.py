@@ -106,13 +106,15 @@ def exchanges() -> tuple[Exchange, ...]:
             "plain": {"upstream_timeout": "3", "max_body": "65536", "max_form": "65536"},
             "governed": {"admin_key": ADMIN_KEY},
             "keeping": {"media": "local", "response_format_default": "both", "keepalive_after": "0.7"},
+            "busy": {},
             "alone": {"upstream_url": f"http://{nobody}", "redis_url": f"redis://{nobody}"},
         }
         with running(Path(folder), gateways) as urls, ThreadPoolExecutor() as pool:
-            plain, keeping, alone = urls["plain"], urls["keeping"], urls["alone"]
+            plain, keeping, busy, alone = (urls[name] for name in ("plain", "keeping", "busy", "alone"))
             several: list[tuple[str, Callable[[Asker], None]]] = [
                 *((plain, ask) for ask in (_generations, _edits, _models, _slow, _refused, _failed, _not_served)),
                 *((keeping, ask) for ask in (_kept, _kept_alive)),
+                (busy, _busy),
                 (alone, _alone),
                 (urls["governed"], _governed),
             ]
@@ -240,7 +242,6 @@ def _failed(asker: Asker) -> None:
     for failure, expected in (
         ("bad-request", 400),
         ("nsfw", 400),
-        ("rate-limited", 429),
         ("network", 502),
         ("unauthorized", 503),
         ("balance", 503),
@@ -279,6 +280,11 @@ def _kept(asker: Asker) -> None:
 def _kept_alive(asker: Asker) -> None:
     asker.draw("kept alive", prompt="[[delay:1]] alive", model="stable-sd3-t2i", size="1792x1024")
     asker.draw("kept alive, failed", prompt="[[delay:1]] [[fail:balance]]")
+
+
+def _busy(asker: Asker) -> None:
+    """On a gateway of its own: what makes 302 busy lets our key rest."""
+    asker.draw("302: rate-limited", prompt="[[fail:rate-limited]]", expect=429)
 
 
 def _alone(asker: Asker) -> None:

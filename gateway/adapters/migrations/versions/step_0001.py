@@ -94,16 +94,16 @@ def _generations() -> None:
         sa.Column("owner", sa.Text, nullable=False),
         *(sa.Column(name, sa.Text) for name in ("upstream_key", "task_id", "request_id")),
         sa.Column("ttl", sa.Integer, nullable=False),
-        sa.Column("budgeted", sa.Boolean, nullable=False),
         sa.Column("day", sa.Text, nullable=False),
         sa.Column("reserved", sa.BigInteger, nullable=False),
         sa.Column("actual", sa.BigInteger),
+        sa.Column("billed", sa.Boolean, nullable=False),
         sa.Column("created", sa.Double, nullable=False),
         *(sa.Column(name, sa.Double) for name in ("sent", "finished")),
         *(sa.Column(name, sa.Text) for name in ("url", "error_code", "error_message")),
     )
     _partial_index("generations_one_flight", ["flight"], "finished IS NULL", unique=True)
-    op.create_index("generations_flight", "generations", ["flight", "finished"])
+    op.create_index("generations_fingerprint", "generations", ["fingerprint", "created"])
     op.create_index("generations_created", "generations", ["created"])
     _partial_index("generations_attempt", ["attempt"], "attempt IS NOT NULL")
     _partial_index("generations_unknown", ["state"], "state = 'unknown'")
@@ -149,6 +149,7 @@ def _requests() -> None:
         sa.Column("owner", sa.Text, nullable=False),
         sa.Column("request", sa.LargeBinary, nullable=False),
         *(sa.Column(name, sa.Text) for name in ("answer", "webhook")),
+        sa.Column("tries", sa.Integer, nullable=False),
         sa.Column("told", sa.Double),
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("finished", sa.Double),

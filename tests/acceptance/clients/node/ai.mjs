@@ -2,7 +2,7 @@
 
 import fs from 'node:fs'
 
-import { API_KEY, BASE_URL, PACKAGE, PICTURE, prompt, run } from './steps.mjs'
+import { API_KEY, BASE_URL, PACKAGE, PICTURE, prompt, run } from '../../node/steps.mjs'
 
 const ai = await import(PACKAGE)
 const { createOpenAI } = await import(`${PACKAGE}-openai`)

@@ -4,7 +4,7 @@ import fs from 'node:fs'
 
 import { DallEAPIWrapper } from '@langchain/openai'
 
-import { API_KEY, BASE_URL, prompt, run } from './steps.mjs'
+import { API_KEY, BASE_URL, prompt, run } from '../../node/steps.mjs'
 
 const tool = (fields) => new DallEAPIWrapper({ baseUrl: BASE_URL, apiKey: API_KEY, ...fields })
 const installed = new URL('../node_modules/@langchain/openai/package.json', import.meta.url)

@@ -1,20 +1,25 @@
-"""OpenAI's own packages for Node and Python in all their great versions, each doing the same steps."""
+"""OpenAI's own packages for Node and Python in all their great versions, each doing the same steps.
 
+`make test` runs those for Node, and has other tests for Python; `make clients` runs all of them.
+"""
+
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Final
 
 import pytest
 
-from tests.acceptance.clients.conftest import Start
-from tests.acceptance.clients.running import Client, Run, pick
+from tests.acceptance.clients.running import Client, Run, pick, starting
 from tests.acceptance.pictures import MODELS, decode, size_of
-from tests.acceptance.programs import Served
+from tests.acceptance.programs import Served, Simulator
 
-SDKS: Final = {
+NODE: Final = {
     "node-7": Client("openai", package="openai"),
     "node-6": Client("openai", package="openai6"),
     "node-5": Client("openai", package="openai5"),
     "node-4": Client("openai", package="openai4"),
+}
+PYTHON: Final = {
     "python-3": Client("sdk"),
     "python-2": Client("sdk", venv=".venv-openai2"),
     "python-1": Client("sdk", venv=".venv-openai1"),
@@ -28,27 +33,36 @@ USAGE: Final = {
 EDITED: Final = {"model": "302ai-kolors-i2i", "image": "the picture"}
 
 
+ALL: Final = [*NODE, *(pytest.param(name, marks=pytest.mark.clients) for name in PYTHON)]
+STREAMING: Final = [name for name in ALL if name != "node-4"]
+
+
 @pytest.fixture(scope="module")
-def runs(start: Start, gateway: Served) -> dict[str, Future[Run]]:
-    return start(SDKS, gateway)
+def runs(
+    request: pytest.FixtureRequest, gateway: Served, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Run]]]:
+    """All that somebody asks for, started together."""
+    asked = any(item.get_closest_marker("clients") for item in request.session.items)
+    with starting(simulator, tmp_path_factory.mktemp("pictures")) as start:
+        yield start(NODE | PYTHON if asked else NODE, gateway)
 
 
-@pytest.fixture(params=SDKS)
+@pytest.fixture(params=ALL)
 def sdk(request: pytest.FixtureRequest, runs: dict[str, Future[Run]]) -> Run:
     return runs[request.param].result()
 
 
-@pytest.fixture(params=[name for name in SDKS if name != "node-4"])
+@pytest.fixture(params=STREAMING)
 def streaming(request: pytest.FixtureRequest, runs: dict[str, Future[Run]]) -> Run:
     return runs[request.param].result()
 
 
-@pytest.mark.parametrize(("name", "client"), SDKS.items(), ids=SDKS)
-def test_it_is_the_version_it_is_called(runs: dict[str, Future[Run]], name: str, client: Client) -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_it_is_the_version_it_is_called(runs: dict[str, Future[Run]], name: str) -> None:
     version = runs[name].result().given("version")
 
     assert version.startswith(f"{name.rpartition('-')[2]}.")
-    assert not client.package or version == client.pinned
+    assert name not in NODE or version == NODE[name].pinned
 
 
 # --- generations

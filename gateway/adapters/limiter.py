@@ -1,0 +1,202 @@
+"""Limits of keys and teams in Redis, decided by one script in one round trip; by this worker alone while Redis is away.
+
+The look-up of kept pictures rides in the same call where they lie on the same server.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from gateway.core.keys import Caller
+from gateway.core.limits import (
+    LEASE,
+    WINDOW,
+    Admission,
+    Limit,
+    Refusal,
+    Verdict,
+    limits_of,
+    refused,
+    standings_of,
+)
+from gateway.core.request import MAX_IMAGES
+from gateway.core.windows import Named, Windows
+from gateway.ports import Clock, Observer, Store, StoreUnavailableError
+
+Lookups = Sequence[str]
+
+_MOST_CALLERS: Final = 10_000
+_RENEWED_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterOptions:
+    """`workers` share every limit while Redis is away; `window` and `lease` are seconds."""
+
+    workers: int = 1
+    window: float = WINDOW
+    lease: float = LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What a caller's limits are counted in; the braces keep a team's keys on one server of a cluster."""
+
+    caller: Caller
+    limits: tuple[Named, ...]
+    keys: tuple[str, ...]
+    images: tuple[str, ...]
+    places: tuple[str, ...]
+    arguments: tuple[str | int, ...]
+
+
+class RedisLimiter:
+    """The limiter. `cache` is where pictures are looked up where they cannot be in the script.
+
+    That is where they lie on another server than the limits, or anywhere in a cluster.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        observer: Observer,
+        clock: Clock,
+        options: LimiterOptions | None = None,
+        cache: Store | None = None,
+    ) -> None:
+        options = options or LimiterOptions()
+        self._store: Final = store
+        self._cache: Final = cache
+        self._observer: Final = observer
+        self._clock: Final = clock
+        self._lease: Final = options.lease
+        self._window_ms: Final = int(options.window * 1000)
+        self._lease_ms: Final = int(options.lease * 1000)
+        # Places are noted here wherever they were taken, so that they count when Redis goes away, and are renewed.
+        self._windows: Final = Windows(options.workers, options.window)
+        self._books: Final[dict[tuple[str, str], _Books]] = {}
+        self._script: Final = Path(__file__).with_name("limiter.lua").read_text("utf-8")
+
+    async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Lookups | None) -> Admission:
+        """Let a request in; all limits are taken from, or none.
+
+        Raises:
+            GatewayError: `rate_limit_exceeded`; what never fits is told as an error of the request.
+        """
+        books = self._books_of(caller)
+        if not books.limits:
+            return Admission(request_id, found=await self._look_up(lookups))
+        found = None
+        if lookups is not None and self._cache is not None:
+            found = await self._look_up(lookups)
+            wanted, lookups = _missing(found, wanted), None
+        try:
+            verdict, seen = await self._ask(books, request_id, wanted, lookups)
+        except StoreUnavailableError:
+            # Only the script may have failed, as when a full server refuses to write: it can still be read.
+            seen = await self._look_up(lookups)
+            images = _missing(seen, wanted)
+            verdict = self._windows.admit(books.limits, images, request_id, self._clock.monotonic())
+        if verdict.refusal is not None:
+            self._observer.limited(caller.team, verdict.refusal.limit.name)
+            raise refused(verdict.refusal, verdict.standings)
+        if verdict.leased:
+            self._windows.hold(books.places, request_id)
+        return Admission(request_id, verdict.standings, seen if found is None else found, verdict.leased)
+
+    async def release(self, caller: Caller, request_id: str) -> None:  # noqa: ARG002 - its places are noted here
+        """Give the place at once back, where there is one; never raises."""
+        if places := self._windows.release(request_id):
+            await self._try(places, "release", request_id)
+
+    async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
+        """Let as many images count no longer, for they were not drawn; never raises."""
+        books = self._books_of(caller)
+        if books.images and images > 0:
+            self._windows.give_back(books.images, request_id, images)
+            await self._try(books.images, "give_back", request_id, images, MAX_IMAGES)
+
+    async def renew(self) -> None:
+        """Renew all places that requests of this worker hold, so that only those of a dead worker end."""
+        holders = self._windows.holders()
+        batches = [
+            (places, ids[start : start + _RENEWED_AT_ONCE])
+            for places, ids in holders.items()
+            for start in range(0, len(ids), _RENEWED_AT_ONCE)
+        ]
+        await asyncio.gather(*(self._try(places, "renew", self._lease_ms, *ids) for places, ids in batches))
+        # A release may have overtaken its renewal, on another connection.
+        for places, ids in holders.items():
+            if gone := [request_id for request_id in ids if not self._windows.holds(request_id)]:
+                await self._try(places, "release", *gone)
+
+    async def renew_forever(self) -> None:
+        """Renew as often as it takes."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            await self.renew()
+
+    async def _ask(
+        self, books: _Books, request_id: str, wanted: int, lookups: Lookups | None
+    ) -> tuple[Verdict, list[bytes | None] | None]:
+        keys = books.keys if lookups is None else (*books.keys, *lookups)
+        arguments = "admit", request_id, self._window_ms, self._lease_ms, wanted, *books.arguments
+        answer = await self._store.run_script(self._script, keys, *arguments)
+        refusing, wait, leased, *rest = cast("list[int]", answer)
+        numbers = iter(rest[: 2 * len(books.limits)])
+        standings = standings_of((limit, next(numbers), next(numbers) / 1000) for _, limit in books.limits)
+        refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
+        found = cast("list[bytes | None]", rest[2 * len(books.limits) :])
+        return Verdict(standings, refusal, bool(leased)), None if lookups is None else found
+
+    async def _look_up(self, lookups: Lookups | None) -> list[bytes | None] | None:
+        if lookups is None:
+            return None
+        store = self._cache or self._store
+        try:
+            if len(lookups) == 1:
+                return await store.look_up(lookups[0])
+            # One by one, for a cluster; those of one turn of the loop travel together anyhow.
+            return [value for [value] in await asyncio.gather(*(store.look_up(name) for name in lookups))]
+        except StoreUnavailableError:
+            return [None] * len(lookups)
+
+    async def _try(self, keys: Sequence[str], *arguments: str | int) -> None:
+        """Run a part of the script that nobody waits for the answer of; the store counts what goes wrong."""
+        try:
+            await self._store.run_script(self._script, keys, *arguments)
+        except StoreUnavailableError:
+            return
+
+    def _books_of(self, caller: Caller) -> _Books:
+        name = caller.team, caller.key
+        books = self._books.get(name)
+        if books is None or (books.caller is not caller and books.caller != caller):
+            if len(self._books) >= _MOST_CALLERS:
+                self._books.clear()
+            books = self._books[name] = _open_books(caller)
+        return books
+
+
+def _open_books(caller: Caller) -> _Books:
+    limits = tuple((_key_of(caller, limit), limit) for limit in limits_of(caller))
+    return _Books(
+        caller=caller,
+        limits=limits,
+        keys=tuple(key for key, _ in limits),
+        images=tuple(key for key, limit in limits if limit.measure == "images"),
+        places=tuple(key for key, limit in limits if limit.measure == "concurrency"),
+        arguments=tuple(word for _, limit in limits for word in (limit.measure, limit.most)),
+    )
+
+
+def _key_of(caller: Caller, limit: Limit) -> str:
+    owner = f"key:{caller.key}" if limit.owner == "key" else "team"
+    return f"gw:{{{caller.team}}}:limit:{limit.measure}:{owner}"
+
+
+def _missing(found: Sequence[bytes | None] | None, wanted: int) -> int:
+    """How many pictures must be drawn."""
+    return wanted if found is None else found.count(None)

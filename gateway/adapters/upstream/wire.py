@@ -1,0 +1,99 @@
+"""One request to 302 and its answer, unread. Which key asks, and what an answer means, is decided elsewhere.
+
+Nothing is sent twice here, and no exception but `GatewayError` comes out, which tells whether anything had left.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+import httpx
+
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.reply import Reply
+
+# 302 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
+_LARGEST_ANSWER: Final = 4 * 1024 * 1024
+_UNREACHABLE: Final = "302.AI cannot be reached; nothing was sent."
+_BROKEN: Final = "The connection to 302.AI broke after the request was sent; it may have been billed."
+
+Hook = Callable[[str], Awaitable[None]]
+
+
+class Call(NamedTuple):
+    """A request to 302: `path` is absolute and may have a query; a body is JSON; `timeout` bounds each read, in s."""
+
+    method: str
+    path: str
+    secret: str
+    body: bytes | None = None
+    timeout: float | None = None
+
+
+class Wire:
+    """Speaks HTTP with one 302 host."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, url: str, connect_timeout: float = 10.0) -> None:
+        self._transport: Final = transport
+        self._base: Final = url.rstrip("/")
+        self._connect_timeout: Final = connect_timeout
+        self._urls: Final[dict[str, httpx.URL]] = {}
+        self._headers: Final[dict[str, httpx.Headers]] = {}
+
+    async def exchange(self, call: Call, on_head: Hook | None = None) -> Reply:
+        """Send a request and read its answer; `on_head` is told 302's id of the call before its body is read.
+
+        Raises:
+            GatewayError: `upstream_unreachable`, nothing was sent; `upstream_unknown`, the answer broke off.
+        """
+        request_id = ""
+        try:
+            response = await self._transport.handle_async_request(self._request(call))
+            request_id = response.headers.get("request-id", "")
+            try:
+                if on_head is not None:
+                    await on_head(request_id)
+                data = await _read(response)
+            finally:
+                await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
+            raise GatewayError(Kind.UPSTREAM_UNREACHABLE, _UNREACHABLE) from exc
+        except httpx.TransportError as exc:
+            error = GatewayError(Kind.UPSTREAM_UNKNOWN, _BROKEN)
+            error.upstream_request_id = request_id
+            raise error from exc
+        return Reply(response.status_code, data, response.headers.get("retry-after"), request_id)
+
+    def _request(self, call: Call) -> httpx.Request:
+        url = self._urls.get(call.path) or httpx.URL(self._base + call.path)
+        if call.method == "POST":
+            self._urls[call.path] = url  # the few there are; each task has a path of its own to GET
+        timeout = {"connect": self._connect_timeout, "read": call.timeout}
+        headers = self._headers.get(call.secret)
+        if headers is None:
+            headers = self._headers[call.secret] = _headers(call.secret)
+        return httpx.Request(call.method, url, headers=headers, content=call.body, extensions={"timeout": timeout})
+
+
+async def _read(response: httpx.Response) -> bytes:
+    stream = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream):
+        raise TypeError
+    # Not `aiter_raw`, whose bookkeeping of closing costs more than reading these few hundred bytes.
+    chunks, size = [], 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > _LARGEST_ANSWER:
+            return b""
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _headers(key: str) -> httpx.Headers:
+    fields = [
+        ("authorization", f"Bearer {key}"),
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+        ("accept-encoding", "identity"),
+        ("user-agent", "gateway302"),
+    ]
+    return httpx.Headers(fields)

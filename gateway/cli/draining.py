@@ -1,0 +1,76 @@
+"""uvicorn, but a SIGTERM is not its end: while flights land it goes on listening, for hits and for probes.
+
+uvicorn by itself closes the port at once, so that whoever asks meanwhile is refused.
+"""
+
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+from uvicorn import Server
+from uvicorn.supervisors import multiprocess
+
+from gateway.adapters.hangup import has_terminal
+from gateway.flights import Drain
+from gateway.lifetime import DRAIN
+
+
+class DrainingServer(Server):
+    """A server that ends when the application's drain is over; a second signal ends it at once."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain at the first signal."""
+        drain = self._drain
+        if drain is None:
+            super().handle_exit(sig, frame)
+            return
+        if drain.draining:
+            drain.hurry()
+        drain.begin()
+        if sig == signal.SIGINT:
+            # Somebody sits at the terminal: Ctrl+C ends uvicorn as ever, and what is in flight is still waited for.
+            super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """End when there is nothing more to wait for."""
+        if self._drain is not None and self._drain.is_over():
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    @property
+    def _drain(self) -> Drain | None:
+        lifespan: Any = getattr(self, "lifespan", None)
+        return None if lifespan is None else lifespan.state.get(DRAIN)
+
+
+class _Worker(multiprocess.Process):
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            self._server = DrainingServer(config=self.config)
+        return self._server
+
+
+class Supervisor(multiprocess.Multiprocess):
+    """uvicorn's supervisor, whose workers drain.
+
+    It hands SIGHUP on to them, to reload; one that is about to start reads everything anew by itself.
+    """
+
+    had_terminal = False
+
+    def handle_hup(self) -> None:
+        """Reload all workers; end with the terminal."""
+        if self.had_terminal and not has_terminal():
+            self.should_exit.set()
+            return
+        for process in self.processes:
+            if process.pid is not None and process.is_ready():
+                os.kill(process.pid, signal.SIGHUP)
+
+    def run(self) -> None:
+        """Run until a signal ends it and its workers."""
+        # It names the class of its workers in three places, and takes none.
+        multiprocess.Process = _Worker  # type: ignore[misc]
+        super().run()

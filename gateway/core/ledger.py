@@ -1,0 +1,139 @@
+"""The ledger's rules: the states of a generation, and what an earlier one means for a request that comes now."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from gateway.core.errors import KIND_OF_CODE, GatewayError, Kind
+from gateway.core.keys import Caller
+
+RETRIED_WITHIN: Final = 900.0
+"""Seconds in which a request that an SDK marks as a retry finds what its first attempt paid for."""
+REPEATED_WITHIN: Final = 86_400.0
+"""Seconds for which an Idempotency-Key stands."""
+# A request that looked into the cache just before the picture was kept comes to the ledger just after: it must find
+# the picture there, in seconds. Longer than a look-up and the wait for a commit.
+_LINGER: Final = 2.0
+
+
+class State(StrEnum):
+    """Where a generation is.
+
+    `sent` is written before the first byte of the POST can leave, together with the hold on the budgets: whatever
+    happens afterwards, 302 may have been paid. `accepted` knows 302's task id and can be resumed by anybody. `failed`
+    with an actual cost was billed without a picture.
+    """
+
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """A generation that is about to be paid for.
+
+    `flight` is by what others find it to join it, `attempt` by what the same request finds it when it comes again.
+    `reserved` is the plan's price of the one picture, in micro-USD; `ttl` the seconds that it may be kept in the cache.
+    """
+
+    id: str
+    flight: str
+    fingerprint: str
+    caller: Caller
+    model: str
+    reserved: int
+    ttl: int
+    attempt: str | None = None
+    is_retry: bool = False
+
+
+class Generation(msgspec.Struct, frozen=True, gc=False):
+    """A row of the ledger. Times are seconds since 1970 by the database's clock, money is micro-USD.
+
+    `version` is the fence: who moves the row must know it. `day` is the day of UTC whose budgets hold `reserved`.
+    """
+
+    id: str
+    flight: str
+    fingerprint: str
+    attempt: str | None
+    key: str
+    team: str
+    model: str
+    state: State
+    version: int
+    owner: str
+    upstream_key: str | None
+    task_id: str | None
+    request_id: str | None
+    ttl: int
+    day: str
+    reserved: int
+    actual: int | None
+    created: float
+    sent: float | None
+    finished: float | None
+    url: str | None
+    error_code: str | None
+    error_message: str | None
+
+    @property
+    def error(self) -> GatewayError:
+        """The failure, as every waiter is told it."""
+        kind = KIND_OF_CODE.get(self.error_code or "", Kind.INTERNAL_ERROR)
+        return GatewayError(kind, self.error_message or "The picture could not be drawn.")
+
+
+class Ending(msgspec.Struct, frozen=True, gc=False):
+    """How a generation ended: with the URL of its picture, or with an error; `actual` is its cost in micro-USD."""
+
+    state: State
+    actual: int | None
+    url: str | None = None
+    error: GatewayError | None = None
+    request_id: str = ""
+
+
+def earlier(draft: Draft, rows: Sequence[Generation], now: float, unknown_hold: float) -> Generation | None:
+    """The generation that a request joins or is answered with, instead of paying again; None where it must pay.
+
+    `rows` are the latest of its fingerprint and its attempt, the newest first.
+    """
+    return next((row for row in rows if _answers(row, draft, now, unknown_hold)), None)
+
+
+def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> bool:
+    own = row.key == draft.caller.key
+    again = draft.attempt is not None and row.attempt == draft.attempt and now - row.created < REPEATED_WITHIN
+    again = again or (draft.is_retry and own and now - row.created < RETRIED_WITHIN)
+    if row.finished is None:
+        return again or row.flight == draft.flight
+    match row.state:
+        case State.SUCCEEDED:
+            return again or (row.flight == draft.flight and now - row.finished < _LINGER)
+        case State.UNKNOWN:
+            return again or (own and now - row.finished < unknown_hold)
+        case _:
+            # What surely cost nothing may be tried again; what was billed without a picture is told to who paid.
+            return again and bool(row.actual)
+
+
+def day_of(now: float) -> str:
+    """The day of UTC, `2026-11-22`."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def month_of(day: str) -> str:
+    """The month of a day, `2026-11`."""
+    return day[:7]
+
+
+def next_month(day: str) -> str:
+    """The first day of the month after."""
+    year, month = int(day[:4]), int(day[5:7])
+    return f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"

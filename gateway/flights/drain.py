@@ -1,0 +1,56 @@
+"""The end of a process: nothing new is paid for, and what is in flight lands, up to a deadline."""
+
+from typing import Final, Protocol
+
+from gateway.core.errors import GatewayError, Kind
+from gateway.ports import Clock
+
+
+class _Flights(Protocol):
+    def __len__(self) -> int: ...
+
+
+class Drain:
+    """Whether this process is ending, and whether it may.
+
+    It goes on for at least `delay` seconds, in which load balancers learn of it, and at most `timeout` seconds; what is
+    in flight then is left to others, by the ledger.
+    """
+
+    def __init__(self, flights: _Flights, clock: Clock, delay: float, timeout: float) -> None:
+        self._flights: Final = flights
+        self._clock: Final = clock
+        self._delay: Final = delay
+        self._timeout: Final = timeout
+        self._since: float | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has begun."""
+        return self._since is not None
+
+    def check(self) -> None:
+        """Raise `draining` where nothing new may be paid for."""
+        if self.draining:
+            raise GatewayError(Kind.DRAINING, "The gateway is stopping; ask again, and another one draws.")
+
+    @property
+    def left(self) -> float:
+        """Seconds that flights still have."""
+        return self._timeout if self._since is None else max(0.0, self._since + self._timeout - self._clock.monotonic())
+
+    def begin(self) -> None:
+        """Take on no more paid work; may be called by a signal's handler."""
+        if self._since is None:
+            self._since = self._clock.monotonic()
+
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        self._since = self._clock.monotonic() - self._timeout
+
+    def is_over(self) -> bool:
+        """Whether the process may end."""
+        if self._since is None:
+            return False
+        waited = self._clock.monotonic() - self._since
+        return waited >= self._timeout or (waited >= self._delay and len(self._flights) == 0)

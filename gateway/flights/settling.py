@@ -1,0 +1,83 @@
+"""What follows a paid call: its money is settled and its picture kept, whoever is left to settle it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.keys import Caller
+from gateway.core.ledger import Ending, Generation, State
+from gateway.core.order import MEDIA
+from gateway.flights.errands import Errands
+from gateway.flights.gallery import Gallery
+from gateway.ports import Cache, Drawn, Ledger, Observer, Wakeups
+
+_FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
+
+
+class Call(Protocol):
+    """A call that is over: its row in the ledger, None where nothing was reserved."""
+
+    def end(self) -> Generation | None:
+        """Note that it is over."""
+
+
+class Flown(msgspec.Struct, frozen=True, gc=False):
+    """A picture at the end of its flight; `joined` where another worker's call drew it."""
+
+    url: str
+    stored: bool = False
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Ledger, cache and gallery, in the order in which nothing is lost: what is paid is written first."""
+
+    ledger: Ledger
+    errands: Errands
+    cache: Cache
+    gallery: Gallery
+    wakeups: Wakeups
+    observer: Observer
+
+    async def landed(self, call: Call, drawn: Drawn) -> Flown:
+        """Settle at the real cost where it is known, else at the plan's, and keep the picture."""
+        row = call.end()
+        if row is None:
+            raise GatewayError(Kind.INTERNAL_ERROR, "A picture came that nobody had reserved.")
+        actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
+        self.observer.paid(Caller(row.key, row.team), row.model, actual)
+        ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
+        _, (url, stored) = await asyncio.gather(
+            self.errands.now_or_later(lambda: self.ledger.end(row, ending)), self._keep(row, drawn.url)
+        )
+        if url != drawn.url:
+            await self.errands.now_or_later(lambda: self.ledger.keep(row, url))
+        self.wakeups.tell(row.id)
+        return Flown(url, stored)
+
+    async def failed(self, call: Call, error: GatewayError) -> None:
+        """Let go of what is held, unless something may have been billed: that waits for 302's bill."""
+        row = call.end()
+        if row is None:
+            return
+        if error.outcome_unknown:
+            ending = Ending(State.UNKNOWN, None, error=error, request_id=error.upstream_request_id)
+        else:
+            ending = Ending(State.FAILED, 0, error=error, request_id=error.upstream_request_id)
+        await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
+        self.wakeups.tell(row.id)
+
+    async def broke(self, call: Call) -> None:
+        """A fault of ours in the middle of a call says nothing of its outcome."""
+        await self.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
+
+    async def _keep(self, row: Generation, drawn: str) -> tuple[str, bool]:
+        """Where the picture lies from now on, and whether the cache has it."""
+        name = await self.gallery.take_in(drawn)
+        url = drawn if name is None else MEDIA + name
+        stored = row.ttl > 0 and await self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url))
+        return url, stored

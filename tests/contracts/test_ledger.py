@@ -1,0 +1,181 @@
+"""What every ledger promises: the one in the database, and the fake that the pipeline is tested with."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from gateway.adapters.database import Database
+from gateway.adapters.ledger import SqlLedger
+from gateway.adapters.tables import BUDGETS, USAGE, WORKERS
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.keys import Caller, Terms
+from gateway.core.ledger import Draft, Ending, Generation, State
+from gateway.ports import DatabaseUnavailableError, EarlierError
+from tests.fakes import FakeClock
+
+CALLER = Caller("key_1", "team")
+PRICE = 40_000
+URL = "https://pictures.example/1.png"
+LOST = GatewayError(Kind.UPSTREAM_UNKNOWN, "lost")
+
+
+@pytest.fixture
+def ledger(database: Database) -> SqlLedger:
+    return SqlLedger(database, FakeClock(), "worker-1", unknown_hold=60)
+
+
+def draft(name: str = "1", **fields: object) -> Draft:
+    return msgspec.structs.replace(Draft(name, f"f{name}", f"f{name}", CALLER, "flux", PRICE, 3600), **fields)
+
+
+async def money(database: Database) -> set[tuple[int, int]]:
+    """(held, spent) of all budgets."""
+    rows = await database.read(lambda connection: [*connection.execute(BUDGETS.select())])
+    return {(row.held, row.spent) for row in rows}
+
+
+async def test_what_is_reserved_is_held_and_what_succeeds_is_spent(ledger: SqlLedger, database: Database) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    held = await money(database)
+
+    assert await ledger.end(row, Ending(State.SUCCEEDED, 39_000, URL, request_id="r1")) is True
+    [found] = await ledger.find(["1"])
+
+    assert (held, await money(database)) == ({(PRICE, 0)}, {(0, 39_000)})
+    assert (found.state, found.url, found.actual, found.request_id) == (State.SUCCEEDED, URL, 39_000, "r1")
+    [usage] = await database.read(lambda connection: [*connection.execute(USAGE.select())])
+    assert (usage.team, usage.key, usage.model, usage.images, usage.cost) == ("team", "key_1", "flux", 1, 39_000)
+
+
+async def test_what_failed_unbilled_is_let_go_and_may_be_paid_again(ledger: SqlLedger, database: Database) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    await ledger.end(row, Ending(State.FAILED, 0, error=GatewayError(Kind.CONTENT_POLICY, "no")))
+
+    assert await money(database) == {(0, 0)}
+    await ledger.reserve(draft("2", flight="f1", fingerprint="f1"), "k_1")
+
+
+async def test_an_unknown_outcome_keeps_its_hold_until_its_bill_comes(ledger: SqlLedger, database: Database) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    await ledger.end(row, Ending(State.UNKNOWN, None, error=LOST, request_id="r1"))
+    held = await money(database)
+    [unknown] = await ledger.unsettled(confirm=False, since=0)
+
+    await ledger.correct(unknown, 41_000)
+    await ledger.correct(unknown, 41_000)
+
+    assert (held, await money(database)) == ({(PRICE, 0)}, {(0, 41_000)})
+    assert await ledger.unsettled(confirm=True, since=0) == []
+
+
+async def test_an_ending_that_is_told_twice_is_settled_once(ledger: SqlLedger, database: Database) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    ending = Ending(State.SUCCEEDED, PRICE, URL)
+
+    assert [await ledger.end(row, ending), await ledger.end(row, ending)] == [True, False]
+    assert await money(database) == {(0, PRICE)}
+
+
+async def test_a_late_picture_is_taken_whatever_became_of_its_row(ledger: SqlLedger, database: Database) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    billed = await ledger.reserve(draft("2"), "k_1")
+    await ledger.end(row, Ending(State.UNKNOWN, None, error=LOST))
+    await ledger.end(billed, Ending(State.UNKNOWN, None, error=LOST, request_id="r2"))
+    await ledger.correct((await ledger.unsettled(confirm=False, since=0))[0], PRICE)
+
+    for late in (row, billed):
+        assert await ledger.end(late, Ending(State.SUCCEEDED, PRICE, URL)) is True
+
+    found = await ledger.find(["1", "2"])
+    assert {(one.state, one.url, one.actual) for one in found} == {(State.SUCCEEDED, URL, PRICE)}
+    assert await money(database) == {(0, 2 * PRICE)}
+
+
+async def test_what_is_in_flight_is_joined(ledger: SqlLedger) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+
+    with pytest.raises(EarlierError) as found:
+        await ledger.reserve(draft("2", flight="f1", fingerprint="f1"), "k_1")
+
+    assert found.value.row.id == row.id
+
+
+async def test_of_a_hundred_at_once_one_pays(ledger: SqlLedger, database: Database) -> None:
+    async def reserve(number: int) -> bool:
+        try:
+            await ledger.reserve(draft(str(number), flight="f", fingerprint="f"), "k_1")
+        except EarlierError:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*[reserve(number) for number in range(100)])) == 1
+    assert await money(database) == {(PRICE, 0)}
+
+
+@pytest.mark.parametrize("terms", [Terms(budget_day=25 * PRICE), Terms(budget_month=25 * PRICE)], ids=["day", "month"])
+@pytest.mark.parametrize("owner", ["key", "team"])
+async def test_of_two_thousand_racers_for_25_pictures_25_pay(ledger: SqlLedger, terms: Terms, owner: str) -> None:
+    caller = Caller("key_1", "team", terms) if owner == "key" else Caller("key_1", "team", Terms(), terms)
+    told = []
+
+    async def reserve(number: int) -> bool:
+        try:
+            await ledger.reserve(draft(str(number), caller=caller), "k_1")
+        except GatewayError as error:
+            told.append(error)
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*[reserve(number) for number in range(2000)])) == 25
+    assert {error.kind for error in told} == {Kind.INSUFFICIENT_QUOTA}
+
+
+async def test_a_fence_that_is_gone_moves_nothing(ledger: SqlLedger) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    taken = await ledger.adopt(row)
+    assert taken is not None
+
+    assert await ledger.accept(row, "r1", "t1") is None
+    assert await ledger.end(row, Ending(State.UNKNOWN, None, error=LOST)) is False
+    assert await ledger.end(taken, Ending(State.SUCCEEDED, PRICE, URL)) is True
+
+
+async def test_an_orphan_is_what_no_living_worker_has(ledger: SqlLedger, database: Database) -> None:
+    await ledger.beat()
+    row = await ledger.reserve(draft(), "k_1")
+    alive = await ledger.orphans()
+    await database.write(lambda connection: connection.execute(WORKERS.update().values(lease_until=0)))
+    lapsed = await ledger.orphans()
+    await ledger.beat()
+    await ledger.leave()
+
+    assert (alive, [one.id for one in lapsed]) == ([], [row.id])
+    assert [one.id for one in await ledger.orphans()] == [row.id]
+
+
+async def test_the_same_attempt_finds_what_it_paid_for(ledger: SqlLedger) -> None:
+    row = await ledger.reserve(draft(attempt="key_1:once"), "k_1")
+    await ledger.end(row, Ending(State.SUCCEEDED, PRICE, URL))
+
+    with pytest.raises(EarlierError) as found:
+        await ledger.reserve(draft("2", attempt="key_1:once"), "k_1")
+
+    assert found.value.row.url == URL
+
+
+async def test_what_was_reserved_and_not_sent_is_let_go(ledger: SqlLedger, database: Database) -> None:
+    await ledger.reserve(draft(), "k_1")
+    await ledger.cancel(draft())
+    await ledger.cancel(draft("never"))
+
+    assert await money(database) == {(0, 0)}
+
+
+async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, database_url: str) -> None:
+    other = Database(database_url, lambda: None)
+    with other._writing.begin(), pytest.raises(DatabaseUnavailableError):
+        await ledger.reserve(draft(), "k_1")
+
+    assert isinstance(await ledger.reserve(draft(), "k_1"), Generation)
+    await other.aclose()
