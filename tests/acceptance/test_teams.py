@@ -96,13 +96,13 @@ def test_the_whole_life_of_a_team(fleet: Served, env: dict[str, str]) -> None:
     secret = run(env, "keys", "create", "design", "web").strip()
     assert answers(fleet, secret) == {(200, "")}
 
-    client = openai.OpenAI(base_url=fleet.v1, api_key=secret, max_retries=0)
-    prompt = unique()
-    for _ in range(2):
-        assert client.images.generate(model="dall-e-3", prompt=prompt).data
-    with pytest.raises(openai.PermissionDeniedError) as refused:
-        client.images.generate(model="flux-dev", prompt=prompt)
-    assert refused.value.code == "model_not_allowed"
+    with openai.OpenAI(base_url=fleet.v1, api_key=secret, max_retries=0) as client:
+        prompt = unique()
+        for _ in range(2):
+            assert client.images.generate(model="dall-e-3", prompt=prompt).data
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            client.images.generate(model="flux-dev", prompt=prompt)
+        assert refused.value.code == "model_not_allowed"
     wait_for(lambda: used(env) == {"requests": 3, "cached": 1, "failed": 1, "saved": 0.04})
 
     rotated = run(env, "keys", "rotate", "design/web", "--overlap", "3600").strip()
