@@ -6,7 +6,6 @@ Nothing happens at import. `create` is what uvicorn calls in each worker; tests 
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -28,29 +27,28 @@ from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.log import LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
-from gateway.adapters.records import Records
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.repeats import SqlRepeats
-from gateway.adapters.roster import Roster
-from gateway.adapters.secret import read_or_make
 from gateway.adapters.shelf import Shelf
-from gateway.adapters.teams import TeamDirectory
 from gateway.adapters.transport import AiohttpTransport, pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
 from gateway.adapters.webhooks import SignedWebhooks
-from gateway.core.catalogue import Catalogue, Model, forwarded
+from gateway.core.catalogue import Catalogue, forwarded
 from gateway.core.catalogue import load as load_catalogue
 from gateway.core.coerce import Policy
+from gateway.core.declared import DeclaredTeam
 from gateway.core.keys import Keyring, parse_static
 from gateway.core.order import Options
 from gateway.core.translate import Rules
+from gateway.durable import Durable
 from gateway.flights import Drain, Errands, Flights, Flown, Gallery, JobRuns, Recovery, Repeated, Settling
 from gateway.later import Later
-from gateway.lifetime import Closing, Durable, Parts
+from gateway.lifetime import Closing, Parts
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
-from gateway.settings import WORKERS, Settings, SettingsError, read_sources
+from gateway.reload import Fresh, Reloader
+from gateway.settings import WORKERS, Settings, SettingsError, read_sources, read_teams
 from gateway.settings import load as load_settings
 from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
@@ -88,39 +86,38 @@ def create() -> ASGIApp:
 
 def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1) -> ASGIApp:
     """Wire everything for one of `workers` processes; connections are opened when they are first used."""
-    outside = _outside(settings, Observation(metrics, lines), workers)
+    fresh = _fresh(settings)
+    outside = _outside(settings, metrics, lines, fresh.teams, workers)
+    durable, observation = outside.durable, outside.observation
     media = _media(settings, outside.clock)
-    gateway = _gateway(settings, outside, media)
-    recovery = Recovery(
-        outside.ledger,
-        gateway.settling,
-        gateway.flights,
-        outside.upstream,
-        _model_of(gateway),
-        outside.observation,
-        outside.clock,
-        confirm=settings.cost_source == "record",
-    )
+    gateway = _gateway(settings, fresh, outside, media)
     later = _later(settings, outside, gateway)
-    durable = Durable(settings.durable_url, outside.database, outside.directory, outside.observation)
+    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web, later)
+    reloader = _reloader(settings, endpoints, durable, metrics, lines)
     background = [
-        durable.watch,
-        recovery.run,
-        later.watch,
+        lambda: durable.run(observation),
+        _recovery(settings, endpoints, outside).run,
+        lambda: later.runs.watch(lambda job: endpoints.later.again(job)),  # noqa: PLW0108 - as it is at that moment
         outside.keys.share_forever,
         outside.limiter.renew_forever,
         lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),
     ]
     connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
     parts = Parts(
-        gateway, later.runs, media, durable, outside.ledger, background, connections, outside.observation, lines
+        gateway, later.runs, media, durable, outside.ledger, reloader, background, connections, observation, lines
     )
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     if settings.admin_key:
-        routes += admin_routes(_admin(settings, outside))
-    web = _web_options(settings)
-    endpoints = Endpoints(gateway, outside.store, outside.database.answers, metrics.scrape, web, later)
-    site = Site(endpoints, outside.observation, outside.clock, parts.lifespan, settings.cors_origins, tuple(routes))
+        admin = Admin(
+            settings.admin_key,
+            durable.roster,
+            durable.records,
+            durable.report,
+            lambda: [asdict(status) for status in outside.keys.snapshot()],
+            reloader.everywhere,
+        )
+        routes += admin_routes(admin)
+    site = Site(endpoints, observation, outside.clock, parts.lifespan, settings.cors_origins, tuple(routes))
     return build_routes(site)
 
 
@@ -132,11 +129,8 @@ class _Outside:
     observation: Observation
     store: RedisStore
     pictures: RedisStore
-    database: Database
+    durable: Durable
     ledger: SqlLedger
-    jobs: SqlJobs
-    secret: str
-    directory: TeamDirectory
     transports: tuple[AiohttpTransport, ...]
     keys: KeyPool
     upstream: Upstream302
@@ -144,15 +138,17 @@ class _Outside:
     wakeups: RedisWakeups
 
 
-def _outside(settings: Settings, observation: Observation, workers: int) -> _Outside:
+def _outside(
+    settings: Settings, metrics: Metrics, lines: LineLog, declared: dict[str, DeclaredTeam] | None, workers: int
+) -> _Outside:
     clock = SystemClock()
+    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
+    durable = Durable.of(settings, database, clock, declared)
+    observation = Observation(metrics, lines, durable.counter)
     pictures = RedisStore(connect(settings.picture_redis_url), lambda: observation.dependency_error("cache"))
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
-    database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
-    secret = settings.secret or read_or_make(Path(settings.data_dir))
-    worker = token_hex(16)
     transports = (
         pooled(),
         pooled(read_buffer=_PICTURE_BUFFER),
@@ -167,11 +163,8 @@ def _outside(settings: Settings, observation: Observation, workers: int) -> _Out
         observation=observation,
         store=store,
         pictures=pictures,
-        database=database,
-        ledger=SqlLedger(database, clock, worker, unknown_hold=settings.unknown_hold),
-        jobs=SqlJobs(database, worker),
-        secret=secret,
-        directory=TeamDirectory(database, secret, clock),
+        durable=durable,
+        ledger=SqlLedger(database, clock, token_hex(16), unknown_hold=settings.unknown_hold),
         transports=transports,
         keys=keys,
         upstream=Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings)),
@@ -180,7 +173,7 @@ def _outside(settings: Settings, observation: Observation, workers: int) -> _Out
     )
 
 
-def _gateway(settings: Settings, outside: _Outside, media: "ObjectMedia | None") -> Gateway:
+def _gateway(settings: Settings, fresh: Fresh, outside: _Outside, media: "ObjectMedia | None") -> Gateway:
     clock, observation = outside.clock, outside.observation
     shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
@@ -191,8 +184,8 @@ def _gateway(settings: Settings, outside: _Outside, media: "ObjectMedia | None")
     errands = Errands(observation)
     flights: Flights[Flown] = Flights(observation)
     return Gateway(
-        keyring=Keyring(parse_static(settings.keys)),
-        catalogue=catalogue(settings),
+        keyring=fresh.keyring,
+        catalogue=fresh.catalogue,
         limiter=outside.limiter,
         cache=cache,
         flights=flights,
@@ -200,24 +193,54 @@ def _gateway(settings: Settings, outside: _Outside, media: "ObjectMedia | None")
         gallery=gallery,
         settling=Settling(outside.ledger, errands, cache, gallery, outside.wakeups, observation),
         drain=Drain(flights, clock, settings.drain_delay, settings.drain_timeout),
-        repeated=Repeated(SqlRepeats(outside.database), errands, clock),
+        repeated=Repeated(SqlRepeats(outside.durable.database), errands, clock),
         observer=observation,
         clock=clock,
-        options=_options(settings),
-        directory=outside.directory,
+        options=fresh.options,
+        directory=outside.durable.directory,
     )
 
 
 def _later(settings: Settings, outside: _Outside, gateway: Gateway) -> Later:
-    hosts = settings.webhook_hosts
+    hosts, jobs = settings.webhook_hosts, SqlJobs(outside.durable.database, outside.ledger.owner)
     webhooks = SignedWebhooks(outside.transports[1], settings.webhook_secret, hosts, outside.clock)
-    runs = JobRuns(outside.jobs, webhooks, gateway.settling.errands, outside.observation)
-    return Later(gateway, outside.jobs, runs, hosts)
+    runs = JobRuns(jobs, webhooks, gateway.settling.errands, outside.observation)
+    return Later(gateway, jobs, runs, hosts)
 
 
-def _admin(settings: Settings, outside: _Outside) -> Admin:
-    roster = Roster(outside.database, outside.secret, outside.clock, parse_static(settings.keys))
-    return Admin(settings.admin_key, roster, Records(outside.database), lambda: _told(outside.keys))
+def _recovery(settings: Settings, endpoints: Endpoints, outside: _Outside) -> Recovery:
+    gateway = endpoints.gateway
+    return Recovery(
+        outside.ledger,
+        gateway.settling,
+        gateway.flights,
+        outside.upstream,
+        # Of the gateway of that moment: a reload puts another in its place. A forwarded model is in no catalogue.
+        lambda name: endpoints.gateway.catalogue.models.get(name) or forwarded(name),
+        outside.observation,
+        outside.clock,
+        confirm=settings.cost_source == "record",
+    )
+
+
+def _fresh(settings: Settings) -> Fresh:
+    """What settings make, that a reload may replace."""
+    keyring = Keyring(parse_static(settings.keys))
+    return Fresh(keyring, catalogue(settings), _options(settings), _web_options(settings), read_teams(settings))
+
+
+def _reloader(settings: Settings, endpoints: Endpoints, durable: Durable, metrics: Metrics, lines: LineLog) -> Reloader:
+    supervisor = multiprocessing.parent_process()
+    return Reloader(
+        settings,
+        endpoints,
+        durable.declarations,
+        metrics,
+        lines,
+        read=lambda: load_settings(os.environ, _ignore),  # noqa: TID251 - as `create` does
+        make=_fresh,
+        supervisor=None if supervisor is None else supervisor.pid,
+    )
 
 
 def catalogue(settings: Settings) -> Catalogue:
@@ -228,15 +251,6 @@ def catalogue(settings: Settings) -> Catalogue:
         for_edits=settings.edit_model,
         for_variations=settings.variation_model,
     )
-
-
-def _told(keys: KeyPool) -> list[dict[str, object]]:
-    return [asdict(status) for status in keys.snapshot()]
-
-
-def _model_of(gateway: Gateway) -> Callable[[str], Model]:
-    """The model of a ledger's row: a forwarded one is in no catalogue."""
-    return lambda name: gateway.catalogue.models.get(name) or forwarded(name)
 
 
 def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":

@@ -1,7 +1,5 @@
 """Who holds a key: one of the settings, else one of the database."""
 
-import contextlib
-
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring, unknown_key, well_formed
 from gateway.ports import DatabaseUnavailableError, Directory
@@ -13,7 +11,8 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
     A str is the id of a key whose secret was told before: work goes on in its name.
 
     Raises:
-        GatewayError: `invalid_api_key`; the same words for every wrong key. `key_disabled` for an id.
+        GatewayError: `invalid_api_key`, the same words for every wrong key; `store_unavailable` where only the
+            database could tell whether it is one, and is away; `key_disabled` for an id that is gone.
     """
     if isinstance(secret, str):
         return await _named(keyring, directory, secret)
@@ -23,8 +22,7 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
     if caller is None and directory is not None:
         caller = directory.find(secret)
         if caller is None and well_formed(secret):
-            with contextlib.suppress(DatabaseUnavailableError):
-                await directory.refresh()
+            await _refresh(directory)
             caller = directory.find(secret)
     if caller is None:
         raise unknown_key(secret)
@@ -36,9 +34,16 @@ async def _named(keyring: Keyring, directory: Directory | None, id_: str) -> Cal
     if caller is None and directory is not None:
         caller = directory.named(id_)
         if caller is None:
-            with contextlib.suppress(DatabaseUnavailableError):
-                await directory.refresh()
+            await _refresh(directory)
             caller = directory.named(id_)
     if caller is None:
         raise GatewayError(Kind.KEY_DISABLED, "The API key that asked for this is no more.")
     return caller
+
+
+async def _refresh(directory: Directory) -> None:
+    try:
+        await directory.refresh()
+    except DatabaseUnavailableError:
+        message = "The gateway's database is away, and this key is not known here; ask again."
+        raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None

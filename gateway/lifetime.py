@@ -5,21 +5,23 @@ import contextlib
 import gc
 import logging
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.applications import Starlette
 
-from gateway.adapters.database import Database
+from gateway.adapters.hangup import has_terminal
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.log import Bridge, LineLog
-from gateway.adapters.migrations import WrongDatabaseError, is_current, upgrade
 from gateway.adapters.observation import Observation
-from gateway.adapters.teams import TeamDirectory
+from gateway.durable import Durable
 from gateway.flights import Drain, JobRuns
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
+from gateway.reload import Reloader
 
 if TYPE_CHECKING:
     from gateway.adapters.media import ObjectMedia
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 DRAIN: Final = "drain"
 """Under which name the server finds our `Drain` in the state of the lifespan."""
 _SWEEP_EVERY: Final = 600.0
-_MIGRATE_EVERY: Final = 1.0
 # How long a stopping worker waits for a database that is away, in seconds.
 _WRITE_WITHIN: Final = 10.0
 
@@ -40,34 +41,6 @@ class Closing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Durable:
-    """The database, brought to the newest schema when it could not be before, and what is known of it."""
-
-    url: str
-    database: Database
-    directory: TeamDirectory
-    observation: Observation
-
-    async def watch(self) -> None:
-        """Until the end: migrate as soon as there is a database, then learn what changes in it."""
-        while not await self.is_migrated():  # noqa: ASYNC110 - what is waited for is in another process
-            await asyncio.sleep(_MIGRATE_EVERY)
-        await self.directory.keep_fresh()
-
-    async def is_migrated(self) -> bool:
-        """Bring the database to the newest schema; False where it is away, or not ours."""
-        try:
-            if not await self.database.read(is_current):
-                await asyncio.to_thread(upgrade, self.url)
-        except DatabaseUnavailableError:
-            return False
-        except WrongDatabaseError as error:
-            self.observation.fault("database", error)
-            return False
-        return True
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """What is running, and what is to be closed."""
 
@@ -76,10 +49,12 @@ class Parts:
     media: "ObjectMedia | None"
     durable: Durable
     ledger: SqlLedger
+    reloader: Reloader
     background: Sequence[Callable[[], Coroutine[None, None, None]]]
     connections: Sequence[Closing]
     observation: Observation
     lines: LineLog
+    _reloads: list[asyncio.Task[None]] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Drain]]:
@@ -87,11 +62,12 @@ class Parts:
         _log_through(self.lines)
         _settle_memory()
         # Without a database the process starts all the same, and says so.
-        await self.durable.is_migrated()
+        await self.durable.prepare(self.observation)
         loop = asyncio.get_running_loop()
         running = [loop.create_task(work()) for work in self.background]
         if self.media is not None:
             running.append(loop.create_task(self.media.sweep_forever(_SWEEP_EVERY, self._media_failed)))
+        self._listen()
         self.lines.write("info", "started", {"pid": os.getpid(), "models": len(self.gateway.catalogue.models)})
         drain = self.gateway.drain
         try:
@@ -108,10 +84,27 @@ class Parts:
                 await self.ledger.leave()
             if self.media is not None:
                 self.media.close()
-            await self.durable.database.aclose()
+            await self.durable.aclose()
             await asyncio.gather(*(connection.aclose() for connection in self.connections))
             self.lines.write("info", "stopped", {"pid": os.getpid()})
             self.lines.close()
+
+    def _listen(self) -> None:
+        """SIGHUP reloads; only the main thread of a process hears signals."""
+        if threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hear, has_terminal())
+
+    def _hear(self, had_terminal: bool) -> None:  # noqa: FBT001 - as asyncio hands it over
+        if had_terminal and not has_terminal():
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self._reloads.append(asyncio.get_running_loop().create_task(self._reload()))
+
+    async def _reload(self) -> None:
+        # Whatever failed is in the log and in the metrics already.
+        with contextlib.suppress(Exception):
+            await self.reloader.reload()
+        self._reloads[:] = [task for task in self._reloads if task is not asyncio.current_task()]
 
     def _media_failed(self, _error: Exception) -> None:
         self.observation.dependency_error("media")

@@ -7,7 +7,6 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import Final
 
 import msgspec
 
@@ -49,8 +48,6 @@ from gateway.flights import (
 from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
 from gateway.understanding import meaning, note, understand
 
-_MOST_UNDERSTOOD: Final = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
@@ -70,7 +67,7 @@ class Gateway:
     clock: Clock
     options: Options
     directory: Directory | None = None
-    memo: Memo = field(default_factory=lambda: Memo(_MOST_UNDERSTOOD))
+    memo: Memo = field(default_factory=Memo)
 
     async def accept(self, secret: bytes | str | None, asked: Asked, outcome: Outcome) -> Order:
         """Take a request as far as it costs nothing: who asks, for what, and what it becomes.

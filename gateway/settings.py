@@ -15,7 +15,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from gateway.core.declared import DeclaredTeam, read_declared
 from gateway.core.keys import parse_static
+from gateway.core.lines import place
 from gateway.core.secrets import is_signing_secret, weakness
 
 PREFIX: Final = "GATEWAY_"
@@ -149,20 +151,32 @@ def read_sources(settings: Settings) -> list[tuple[str, str]]:
     return sources
 
 
+def read_teams(settings: Settings) -> dict[str, DeclaredTeam] | None:
+    """What the teams file declares; None where there is no such file.
+
+    Raises:
+        SettingsError: it cannot be read.
+        DeclaredError: it is wrong.
+    """
+    return read_declared(settings.teams, _read(f"{PREFIX}TEAMS", settings.teams)) if settings.teams else None
+
+
 def _from_file(path: str | None) -> dict[str, tuple[str, object]]:
     file = Path(path) if path else config_file("gateway.toml")
     if not path and not file.exists():
         return {}
+    text = _read(f"{PREFIX}CONFIG", str(file))
     try:
-        data = tomllib.loads(_read(f"{PREFIX}CONFIG", str(file)))
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         message = f"{file}: {exc}"
         raise SettingsError(message) from exc
     for name in data:
         if name not in Settings.__struct_fields__:
-            message = f"{file}: there is no setting {name!r}{_similar(name, Settings.__struct_fields__)}"
+            where = place(str(file), text, name)
+            message = f"{where}: there is no setting {name!r}{_similar(name, Settings.__struct_fields__)}"
             raise SettingsError(message)
-    return {name: (f"{file}: {name}", value) for name, value in data.items()}
+    return {name: (f"{place(str(file), text, name)}: {name}", value) for name, value in data.items()}
 
 
 def _from_environ(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

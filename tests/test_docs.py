@@ -27,10 +27,12 @@ from gateway.cli import main
 from gateway.core import edits, request
 from gateway.core.catalogue import MICRO
 from gateway.core.coerce import Policy
+from gateway.core.declared import read_declared
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.shapes import Ratios, Shape, Sides, Sizes
 from gateway.core.translate import Rules, translate
 from gateway.pipeline import Gateway
+from gateway.reload import RELOADABLE
 from gateway.settings import PREFIX, SECRETS, Settings
 from gateway.simulator import Failure
 from gateway.web.admin import Admin
@@ -95,7 +97,7 @@ def command_rows() -> Iterable[Row]:
 def endpoint_rows() -> Iterable[Row]:
     nothing = cast("Any", None)
     endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing, nothing)
-    admin = admin_routes(Admin("", nothing, nothing, nothing))
+    admin = admin_routes(Admin("", nothing, nothing, nothing, nothing, nothing))
     front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing), *admin)))
     for route in front._app._rest.routes:
         assert isinstance(route, Route)
@@ -240,6 +242,18 @@ def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
 
     assert [link for link in links if link not in anchors and "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_the_reloadable_settings_are_told() -> None:
+    [told] = re.findall(r"These settings take effect: (.*?); others", README, re.DOTALL)
+
+    assert set(re.findall(r"`(\w+)`", told)) == set(RELOADABLE)
+
+
+def test_the_teams_file_that_is_shown_is_one() -> None:
+    [example] = fences("toml", "[teams.")
+
+    assert read_declared("README.md", example)
 
 
 def test_the_number_of_models_is_right() -> None:

@@ -22,6 +22,7 @@ from gateway.ports import Clock, EarlierError
 _G: Final = GENERATIONS.c
 _COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 _MOST_EARLIER: Final = 50
+_MOST_UNSETTLED: Final = 1000
 _FORGET_WORKERS_AFTER: Final = 86_400.0
 
 # The latest rows of a fingerprint or an attempt, each with the database's time.
@@ -51,7 +52,7 @@ class SqlLedger:
     def __init__(self, database: Database, clock: Clock, owner: str, *, unknown_hold: float) -> None:
         self._database: Final = database
         self._clock: Final = clock
-        self._owner: Final = owner
+        self.owner: Final = owner
         self._unknown_hold: Final = unknown_hold
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
@@ -114,7 +115,7 @@ class SqlLedger:
         """Renew this worker's lease on all it has in flight."""
 
         def work(connection: Connection) -> None:
-            values = {"id": self._owner, "lease_until": now() + LEASE}
+            values = {"id": self.owner, "lease_until": now() + LEASE}
             upsert = _dialect(connection).insert(WORKERS).values(values)
             connection.execute(
                 upsert.on_conflict_do_update(index_elements=["id"], set_={"lease_until": upsert.excluded.lease_until})
@@ -126,7 +127,7 @@ class SqlLedger:
     async def leave(self) -> None:
         """Give up this worker's lease: what it still has in flight is anybody's."""
         await self._database.write(
-            lambda connection: connection.execute(delete(WORKERS).where(WORKERS.c.id == self._owner))
+            lambda connection: connection.execute(delete(WORKERS).where(WORKERS.c.id == self.owner))
         )
 
     async def orphans(self) -> list[Generation]:
@@ -135,14 +136,15 @@ class SqlLedger:
 
     async def adopt(self, row: Generation) -> Generation | None:
         """Make an orphan ours; None where somebody else was first."""
-        return await self._set(row, owner=self._owner)
+        return await self._set(row, owner=self.owner)
 
     async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
         """Rows whose bill is to be asked for: unknown outcomes, with `confirm` also what was settled as planned."""
         wanted = [_G.state == State.UNKNOWN]
         if confirm:
             wanted.append((_G.state == State.SUCCEEDED) & (GENERATIONS.c.billed.is_(False)))
-        query = select(*_COLUMNS).where(or_(*wanted), _G.request_id.is_not(None), _G.created > since).limit(100)
+        query = select(*_COLUMNS).where(or_(*wanted), _G.request_id.is_not(None), _G.created > since)
+        query = query.order_by(_G.created.desc()).limit(_MOST_UNSETTLED)
         return await self._database.read(lambda connection: _all(connection, query))
 
     def _reserve(
@@ -168,7 +170,7 @@ class SqlLedger:
             "model": draft.model,
             "state": State.SENT.value,
             "version": 1,
-            "owner": self._owner,
+            "owner": self.owner,
             "upstream_key": upstream_key or None,
             "ttl": draft.ttl,
             "day": day,

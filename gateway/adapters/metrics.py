@@ -66,6 +66,17 @@ class Metrics:
             registry, "upstream_key_healthy", "Whether a key of 302.AI can be used: 1 or 0.", "livemin", "key"
         )
         self._keys = _children(keys)
+        self._reloaded = _gauge(
+            registry,
+            "config_last_reload_successful",
+            "Whether the newest reload took effect everywhere.",
+            "livemin",
+        )
+        self.reloaded(successful=True)
+
+    def reloaded(self, *, successful: bool) -> None:
+        """Tell whether the newest reload took effect."""
+        self._reloaded.set(successful)
 
     def request(self, outcome: Outcome) -> None:
         """Count a request that is over."""

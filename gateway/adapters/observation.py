@@ -1,4 +1,4 @@
-"""Tells metrics and log what happened. Whatever they do, no request fails of it."""
+"""Tells metrics, log and usage what happened. Whatever they do, no request fails of it."""
 
 import sys
 from collections.abc import Callable
@@ -25,17 +25,24 @@ class _Log(Protocol):
     def fault(self, where: str, error: BaseException) -> None: ...
 
 
+class _Usage(Protocol):
+    def request(self, outcome: Outcome) -> None: ...
+
+
 class Observation:
     """The observer that the gateway is given."""
 
-    def __init__(self, metrics: _Metrics, log: _Log) -> None:
+    def __init__(self, metrics: _Metrics, log: _Log, usage: _Usage | None = None) -> None:
         self._metrics: Final = metrics
         self._log: Final = log
+        self._usage: Final = usage
 
     def request(self, outcome: Outcome) -> None:
         """A request is over."""
         _try(self._metrics.request, outcome)
         _try(self._log.request, outcome)
+        if self._usage is not None:
+            _try(self._usage.request, outcome)
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """A call to 302 is over."""

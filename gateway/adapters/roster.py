@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 from gateway.adapters.database import Database
 from gateway.adapters.rows import (
     FILE,
+    ROTATION,
     Change,
     bump,
     columns_of,
@@ -155,7 +156,7 @@ class Roster:
         def change(_connection: Connection, before: RowMapping) -> Json:
             return {**self._kept(secret), "old_digest": before["digest"], "old_until": until}
 
-        return {**await self._change_key(actor, "key.rotate", id_, change), "secret": secret}
+        return {**await self._change_key(actor, ROTATION, id_, change), "secret": secret}
 
     async def revoke_key(self, actor: str, id_: str) -> Json:
         """End a key for good. Raises GatewayError: `not_found`, `conflict`."""

@@ -1,19 +1,22 @@
-"""Rows of teams and keys as values, and back; and what every change of them leaves behind."""
+"""Rows of teams and keys as values, and back; what every change of them leaves behind; and what adds to usage."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Table, select, update
+from sqlalchemy import Connection, Insert, RowMapping, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.adapters.tables import AUDIT, BUDGETS, REVISION
+from gateway.adapters.tables import AUDIT, BUDGETS, REVISION, USAGE
 from gateway.core.catalogue import MICRO
 from gateway.core.coerce import Policy
 from gateway.core.keys import Terms
 from gateway.core.pages import Json
 from gateway.core.terms import day_of, month_of, told_terms, told_time, usd
+from gateway.core.usage import COUNTERS, GROUPS
 
+ROTATION: Final = "key.rotate"
 FILE: Final = "file"
 """The `source` of what the teams file declares."""
 TERMS: Final = tuple(Terms.__dataclass_fields__)
@@ -106,9 +109,9 @@ def bump(connection: Connection) -> int:
 
 
 def write_down(connection: Connection, at: float, actor: str, action: str, change: Change) -> None:
-    """Leave an audit row of a change, if there was any."""
+    """Leave an audit row of a change, if there was any; one of a secret shows in nothing that is told."""
     before, after = (None if told is None else orjson.dumps(told).decode() for told in (change.before, change.after))
-    if before != after:
+    if before != after or action == ROTATION:
         values = {"at": at, "actor": actor, "action": action, "target": change.target}
         connection.execute(AUDIT.insert().values(**values, before=before, after=after))
 
@@ -118,3 +121,17 @@ def one(connection: Connection, table: Table, column: str, value: str) -> RowMap
     if not value.isprintable():  # PostgreSQL takes no NUL
         return None
     return connection.execute(select(table).where(table.c[column] == value)).mappings().one_or_none()
+
+
+def add_usage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add to the counters of rows, which are made where they are missing.
+
+    Each row has `day`, `team`, `key`, `model` and some counters, the same in all.
+    """
+    names = [name for name in COUNTERS if name in rows[0]]
+    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    zeros = dict.fromkeys(COUNTERS, 0)
+    statement = insert(USAGE).values([{**zeros, **row} for row in rows])
+    added = {name: USAGE.c[name] + statement.excluded[name] for name in names}
+    upsert: Insert = statement.on_conflict_do_update(index_elements=list(GROUPS), set_=added)
+    connection.execute(upsert)

@@ -8,6 +8,7 @@ from gateway.cli.inspect import check, models, plan
 from gateway.cli.serve import demo, serve
 from gateway.cli.simulate import simulate
 from gateway.cli.teams import keys, teams
+from gateway.cli.usage import usage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +17,5 @@ def main() -> None:
     """An OpenAI-compatible gateway to the image models of 302.AI."""
 
 
-for command in (serve, demo, simulate, models, plan, check, migrate, teams, keys):
+for command in (serve, demo, simulate, models, plan, check, migrate, teams, keys, usage):
     main.add_command(command)

@@ -1,16 +1,26 @@
 """`migrate`, and what all commands do with the database before they use it."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from gateway.adapters.database import open_engine
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.database import Database
+from gateway.adapters.declared import Declarations
 from gateway.adapters.migrations import HEAD, WrongDatabaseError, upgrade
 from gateway.adapters.secret import SecretError, read_or_make
 from gateway.adapters.teams import any_key
 from gateway.cli.terminal import settings_or_exit, stop
+from gateway.core.declared import DeclaredError
+from gateway.core.errors import GatewayError
+from gateway.core.keys import parse_static
 from gateway.ports import DatabaseUnavailableError
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError, read_teams
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -32,21 +42,48 @@ def migrate_or_exit(settings: Settings) -> bool:
         stop(f"the database cannot be reached: {error}")
 
 
-def has_keys_or_exit(settings: Settings) -> bool:
-    """Migrate, and tell whether the database has a key that is good; True where it is away and cannot be asked."""
+def prepare_or_exit(settings: Settings) -> bool:
+    """Migrate and apply the teams file; whether there is a good key, True where the database cannot be asked."""
     try:
+        declared = read_teams(settings)
         upgrade(settings.durable_url)
     except WrongDatabaseError as error:
         stop(f"GATEWAY_DATABASE_URL: {error}")
     except DatabaseUnavailableError as error:
         click.echo(f"gateway302: the database cannot be reached, going on without: {error}", err=True)
         return True
-    engine = open_engine(settings.durable_url, writes=False)
+    except (SettingsError, DeclaredError) as error:
+        stop(str(error))
+
+    async def prepare(database: Database, settings: Settings) -> bool:
+        if declared is not None:
+            await Declarations(database, SystemClock(), parse_static(settings.keys)).apply(declared)
+        return await database.read(any_key)
+
+    return _on_database(prepare, settings)
+
+
+def on_database(work: Callable[[Database, Settings], Coroutine[Any, Any, T]]) -> T:
+    """Migrate, and do some work on the database; what is wrong ends the command with a sentence."""
+    settings = settings_or_exit()
+    migrate_or_exit(settings)
+    return _on_database(work, settings)
+
+
+def _on_database(work: Callable[[Database, Settings], Coroutine[Any, Any, T]], settings: Settings) -> T:
+    async def run() -> T:
+        database = Database(settings.durable_url, lambda: None)
+        try:
+            return await work(database, settings)
+        finally:
+            await database.aclose()
+
     try:
-        with engine.connect() as connection:
-            return any_key(connection)
-    finally:
-        engine.dispose()
+        return asyncio.run(run())
+    except (GatewayError, DeclaredError) as error:
+        stop(str(error))
+    except DatabaseUnavailableError as error:
+        stop(f"the database cannot be reached: {error}")
 
 
 def secret_or_exit(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 uvicorn by itself closes the port at once, so that whoever asks meanwhile is refused.
 """
 
+import os
 import signal
 from types import FrameType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from uvicorn import Server
 from uvicorn.supervisors import multiprocess
 
+from gateway.adapters.hangup import has_terminal
 from gateway.flights import Drain
 from gateway.lifetime import DRAIN
 
@@ -51,7 +53,21 @@ class _Worker(multiprocess.Process):
 
 
 class Supervisor(multiprocess.Multiprocess):
-    """uvicorn's supervisor, whose workers drain."""
+    """uvicorn's supervisor, whose workers drain.
+
+    It hands SIGHUP on to them, to reload; one that is about to start reads everything anew by itself.
+    """
+
+    had_terminal = False
+
+    def handle_hup(self) -> None:
+        """Reload all workers; end with the terminal."""
+        if self.had_terminal and not has_terminal():
+            self.should_exit.set()
+            return
+        for process in self.processes:
+            if process.pid is not None and process.is_ready():
+                os.kill(process.pid, signal.SIGHUP)
 
     def run(self) -> None:
         """Run until a signal ends it and its workers."""

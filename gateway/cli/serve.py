@@ -27,9 +27,10 @@ from redis.exceptions import RedisError
 from uvicorn.config import STARTUP_FAILURE
 
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
+from gateway.adapters.hangup import has_terminal
 from gateway.adapters.metrics import MULTIPROCESS_DIR
 from gateway.adapters.redis_store import connect
-from gateway.cli.database import has_keys_or_exit, secret_or_exit
+from gateway.cli.database import prepare_or_exit, secret_or_exit
 from gateway.cli.draining import DrainingServer, Supervisor
 from gateway.cli.protocol import GatheringProtocol
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
@@ -86,13 +87,14 @@ def _run(host: str, port: int, workers: int, *, fresh_key: bool) -> None:
         stop(_NO_UPSTREAM)
     secret_or_exit(settings)
     # What cannot be asked now is not refused: the database may come back, with keys in it.
-    if not has_keys_or_exit(settings) and key is None and not settings.keys:
+    if not prepare_or_exit(settings) and key is None and not settings.keys:
         stop(_NO_KEYS)
     _allow_many_connections()
     os.environ[WORKERS] = str(workers)
     # After uvicorn has stopped it sends itself the signal again; what is below must still run.
     signal.signal(signal.SIGTERM, _noted)
     signal.signal(signal.SIGINT, _noted)
+    signal.signal(signal.SIGHUP, _noted)
     with contextlib.ExitStack() as stack:
         listening = _bind(host, port, shared=workers > 1)
         stack.callback(listening.close)
@@ -114,6 +116,7 @@ def _serve_with(workers: int, listening: socket.socket, stack: contextlib.ExitSt
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway302-metrics-"))
     os.environ[MULTIPROCESS_DIR] = folder
     supervisor = Supervisor(_config(workers), [_OwnSocket.like(listening)])
+    supervisor.had_terminal = has_terminal()
     supervisor.run()
     return any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
 

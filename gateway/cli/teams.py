@@ -1,6 +1,5 @@
 """`teams` and `keys`: administration on the database itself, by the same rules and words as `/admin/v1`."""
 
-import asyncio
 import secrets as randomness
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -11,14 +10,13 @@ import orjson
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.roster import Roster
-from gateway.cli.database import migrate_or_exit, secret_or_exit
+from gateway.cli.database import on_database, secret_or_exit
 from gateway.cli.terminal import settings_or_exit, stop, table
-from gateway.core.errors import GatewayError
 from gateway.core.keys import KEY_LABEL, mint, parse_static, well_formed
 from gateway.core.pages import Page, Wanted
 from gateway.core.secrets import derive, digest_of
 from gateway.core.terms import USUAL_OVERLAP
-from gateway.ports import DatabaseUnavailableError
+from gateway.settings import Settings
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -191,23 +189,10 @@ def _given(terms: dict[str, str | None]) -> Json:
 
 
 def _run(work: Callable[[Roster], Awaitable[T]]) -> T:
-    settings = settings_or_exit()
-    migrate_or_exit(settings)
-    secret = secret_or_exit(settings)
+    async def run(database: Database, settings: Settings) -> T:
+        return await work(Roster(database, secret_or_exit(settings), SystemClock(), parse_static(settings.keys)))
 
-    async def run() -> T:
-        database = Database(settings.durable_url, lambda: None)
-        try:
-            return await work(Roster(database, secret, SystemClock(), parse_static(settings.keys)))
-        finally:
-            await database.aclose()
-
-    try:
-        return asyncio.run(run())
-    except GatewayError as error:
-        stop(error.message)
-    except DatabaseUnavailableError as error:
-        stop(f"the database cannot be reached: {error}")
+    return on_database(run)
 
 
 def _all(read: Callable[[Roster, Wanted], Awaitable[Page]]) -> list[Json]:

@@ -7,11 +7,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Final, Literal, TypeVar
 
 import msgspec
 
+from gateway.core.lines import place
 from gateway.core.shapes import Free, Ratio, Ratios, Shape, Sides, Size, Sizes, Unshaped, parse_geometry
 
 MICRO: Final = 1_000_000
@@ -175,11 +177,12 @@ def load(
     alias_sources: dict[str, str] = {}
     for source, text in sources:
         data = _parse(source, text)
-        shapes |= {name: _shape(source, name, row) for name, row in data["shapes"].items()}
-        rows |= {id_: (source, _row(source, id_, row)) for id_, row in data["models"].items()}
+        at = partial(place, source, text)
+        shapes |= {name: _shape(at("shapes", name), name, row) for name, row in data["shapes"].items()}
+        rows |= {id_: (at("models", id_), _row(at("models", id_), id_, row)) for id_, row in data["models"].items()}
         # By the form in which names are compared: DALL_E_3 in a later file overrides dall-e-3.
-        aliases |= {normalise(name): _alias(source, name, target) for name, target in data["aliases"].items()}
-        alias_sources |= dict.fromkeys(map(normalise, data["aliases"]), source)
+        aliases |= {normalise(name): _alias(at("aliases", name), name, to) for name, to in data["aliases"].items()}
+        alias_sources |= {normalise(name): at("aliases", name) for name in data["aliases"]}
     models = {id_: _model(source, id_, row, shapes) for id_, (source, row) in rows.items()}
     _check_names(rows, models)
     _check_aliases(alias_sources, models, aliases)

@@ -158,7 +158,7 @@ Key = tuple[Dialect, str | None, bytes, Policy, str]
 class Memo:
     """What small bodies meant, the oldest forgotten first: a cache hit is a body that was read before."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = 1024) -> None:
         self._most: Final = most
         self._known: Final[dict[Key, Understood]] = {}
 

@@ -6,8 +6,8 @@ adopts it; its row's version makes sure that it is one.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from gateway.core.catalogue import Model
 from gateway.core.errors import GatewayError, Kind
@@ -19,10 +19,16 @@ from gateway.flights.settling import Flown, Settling
 from gateway.ports import Clock, DatabaseUnavailableError, Ledger, Observer, Upstream
 
 _BEAT_EVERY: Final = LEASE / 3
-_BILLS_EVERY: Final = 30.0
-# 302 promises no time within which a call is on its books; after a day it is for a person to say.
+# 302 promises no time within which a call is on its books: it is asked at once, then ever more rarely, and after a day
+# it is for a person to say.
+_LONGEST_PAUSE: Final = 600.0
 _BILLS_FOR: Final = 86_400.0
 _LOST: Final = "The gateway's worker that made this call died; the picture may have been billed."
+
+
+class _Pause(NamedTuple):
+    until: float
+    length: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +43,14 @@ class Recovery:
     observer: Observer
     clock: Clock
     confirm: bool = False
+    pauses: dict[str, "_Pause"] = field(default_factory=dict)
+    """When each row's bill is asked for next."""
 
     async def run(self) -> None:
         """Go on until cancelled; the database may come and go."""
-        asked = self.clock.monotonic()
         while True:
             await self._unless_away(self._beat)
-            if self.clock.monotonic() - asked >= _BILLS_EVERY:
-                asked = self.clock.monotonic()
-                await self._unless_away(self.ask_for_bills)
+            await self._unless_away(self.ask_for_bills)
             await asyncio.sleep(_BEAT_EVERY)
 
     async def adopt_orphans(self) -> None:
@@ -61,13 +66,24 @@ class Recovery:
 
     async def ask_for_bills(self) -> None:
         """Settle what is unknown by what 302 billed, and correct what was settled as planned."""
-        for row in await self.ledger.unsettled(confirm=self.confirm, since=self.clock.now() - _BILLS_FOR):
-            try:
-                cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
-            except GatewayError:
-                continue
-            if cost is not None:
-                await self.ledger.correct(row, cost)
+        rows = await self.ledger.unsettled(confirm=self.confirm, since=self.clock.now() - _BILLS_FOR)
+        known = {row.id for row in rows}
+        for gone in self.pauses.keys() - known:
+            del self.pauses[gone]
+        for row in rows:
+            pause = self.pauses.get(row.id)
+            if pause is None or pause.until <= self.clock.monotonic():
+                await self._ask_for_bill(row, pause)
+
+    async def _ask_for_bill(self, row: Generation, pause: "_Pause | None") -> None:
+        try:
+            cost = await self.upstream.bill(row.request_id or "", row.upstream_key or "")
+        except GatewayError:
+            cost = None
+        if cost is not None:
+            await self.ledger.correct(row, cost)
+        length = min(_BEAT_EVERY if pause is None else 2 * pause.length, _LONGEST_PAUSE)
+        self.pauses[row.id] = _Pause(self.clock.monotonic() + length, length)
 
     async def _beat(self) -> None:
         await self.ledger.beat()

@@ -18,6 +18,7 @@ from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.keys import credentials
 from gateway.core.outcome import Outcome
 from gateway.core.pages import Page, Sought, Wanted, read_sought, read_wanted
+from gateway.core.usage import Asked, as_csv, read_asked
 from gateway.ports import DatabaseUnavailableError
 from gateway.web.middleware import Endpoint, read_body
 from gateway.web.render import Reply, error_reply, json_reply
@@ -30,6 +31,8 @@ ROOT: Final = "/admin/v1"
 _MOST_BODY: Final = 64 * 1024
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _PAGED: Final = ("limit", "after")
+_CSV: Final = (b"content-type", b"text/csv; charset=utf-8")
+_OF_USAGE: Final = ("by", "team", "key", "model", "since", "until", "format")
 _SOUGHT: Final = ("team", "key", "state", "model", "since", "until")
 
 
@@ -53,6 +56,12 @@ class _History(Protocol):
 
     async def audit(self, wanted: Wanted) -> Page: ...
     async def generations(self, wanted: Wanted, sought: Sought) -> Page: ...
+
+
+class _Report(Protocol):
+    """What was used; raises as `_Teams`."""
+
+    async def usage(self, asked: Asked) -> list[Json]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +92,14 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The endpoints. `upstream_keys` tells the state of the keys of 302.AI."""
+    """The endpoints. `upstream_keys` tells the state of the keys of 302.AI, `reload` reads settings and files anew."""
 
     key: str
     roster: _Teams
     history: _History
+    report: _Report
     upstream_keys: Callable[[], list[Json]]
+    reload: Callable[[], Awaitable[Json]]
 
     def routes(self) -> dict[str, dict[str, Endpoint]]:
         """The endpoints by path and method."""
@@ -125,6 +136,8 @@ class Admin:
             "keys/{id}/revoke": {"POST": Operation(self._revoke)},
             "audit": {"GET": Operation(self._audit, query=_PAGED)},
             "generations": {"GET": Operation(self._generations, query=(*_PAGED, *_SOUGHT))},
+            "usage": {"GET": Operation(self._usage, query=_OF_USAGE)},
+            "reload": {"POST": Operation(lambda _request: self.reload())},
             "upstream-keys": {"GET": Operation(self._upstream_keys)},
         }
 
@@ -142,6 +155,14 @@ class Admin:
 
     async def _generations(self, request: Request) -> Json:
         return (await self.history.generations(request.page, read_sought(request.query))).told()
+
+    async def _usage(self, request: Request) -> Json | Reply:
+        asked = read_asked(request.query)
+        rows = await self.report.usage(asked)
+        if asked.format == "csv":
+            body = as_csv(rows, asked.by).encode()
+            return Reply(200, [_CSV, _NO_STORE], len(body), (body,))
+        return Page(rows).told()
 
     async def _upstream_keys(self, _request: Request) -> Json:
         return Page(self.upstream_keys()).told()

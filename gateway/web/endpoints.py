@@ -49,9 +49,9 @@ _SHARE: Final = 0.95
 _NO_DIRECTIVES: Final[frozenset[str]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Endpoints:
-    """Everything that is served."""
+    """Everything that is served. A reload puts another gateway and other options in the place of these."""
 
     gateway: Gateway
     store: Store

@@ -7,6 +7,7 @@ from gateway.core.coerce import Policy
 from gateway.core.errors import Kind
 from gateway.core.pages import MOST
 from gateway.core.terms import MOST_OVERLAP, NAME
+from gateway.core.usage import COUNTERS, FORMATS, GROUPS
 from gateway.web.openapi_answers import answer, errors
 from gateway.web.openapi_schemas import ref
 
@@ -86,10 +87,27 @@ def _record_paths() -> Json:
         "/admin/v1/generations": {
             "get": _get("listGenerations", "The ledger, newest first.", "GenerationList", _READING, [*_PAGED, *sought])
         },
+        "/admin/v1/usage": {"get": _usage()},
+        "/admin/v1/reload": {
+            "post": _write("reload", "Read settings and files anew.", "Reload", _WRITING | {Kind.CONFLICT})
+        },
         "/admin/v1/upstream-keys": {
             "get": _get("listUpstreamKeys", "The keys of 302.AI and their state.", "UpstreamKeyList", _READING)
         },
     }
+
+
+def _usage() -> Json:
+    groups, days = ",".join(GROUPS), {"type": "string", "format": "date"}
+    parameters = [
+        _parameter("by", "query", _TEXT, f"Columns to group by, with commas; absent, {groups}."),
+        *(_parameter(name, "query", _TEXT, f"Only of this {name}.") for name in GROUPS[1:]),
+        *(_parameter(name, "query", days, f"Only days {word} this.") for name, word in _TIMES.items()),
+        _parameter("format", "query", {"enum": list(FORMATS)}, "Absent, json."),
+    ]
+    told = _get("getUsage", "What was used: all rows in one page.", "UsageList", _READING, parameters)
+    told["responses"]["200"]["content"]["text/csv"] = {"schema": _TEXT}
+    return told
 
 
 def admin_schemas() -> dict[str, Json]:
@@ -128,6 +146,7 @@ def admin_schemas() -> dict[str, Json]:
         "Generation": _record(_GENERATION),
         "UpstreamKey": {"type": "object", "additionalProperties": True},
         **{f"{name}List": _list(name) for name in ("Team", "Key", "Change", "Generation", "UpstreamKey")},
+        **_answers(),
     }
 
 
@@ -148,6 +167,38 @@ _GENERATION: Final = {
     "created": _TIME,
     **{name: {"type": ["string", "null"], "format": "date-time"} for name in ("sent", "finished")},
 }
+
+
+def _answers() -> dict[str, Json]:
+    return {
+        "UsedSum": _used_sum(),
+        "UsageList": _list("UsedSum"),
+        "Reload": _record(
+            {
+                "object": {"const": "reload"},
+                "changed": {"type": "array", "items": _TEXT, "description": "Settings."},
+                "restart_needed": {"type": "array", "items": _TEXT, "description": "Those that need a restart."},
+            }
+        ),
+    }
+
+
+def _used_sum() -> Json:
+    words = {
+        "cost": "USD paid.",
+        "saved": "USD that cache and joining spared.",
+        "images": "Pictures that were paid for.",
+    }
+    counters = {
+        name: {"type": "number" if name in {"cost", "saved"} else "integer", "description": words.get(name, "")}
+        for name in COUNTERS
+    }
+    return {
+        "type": "object",
+        "properties": {**dict.fromkeys(GROUPS, _TEXT), **counters},
+        "required": list(COUNTERS),
+        "description": "The columns that were asked for, and their sums.",
+    }
 
 
 def _terms() -> dict[str, Json]:

@@ -22,6 +22,8 @@ TABLE = """
 429 requests                    rate_limit_exceeded        yes
 429 insufficient_quota          insufficient_quota         no
 503 server_error                store_unavailable          yes
+404 invalid_request_error       not_found                  no
+409 invalid_request_error       conflict                   no
 404 invalid_request_error       model_not_found            no
 404 invalid_request_error       unknown_url                no
 405 invalid_request_error       method_not_allowed         no

@@ -174,7 +174,7 @@ def test_the_loader_names_file_row_and_remedy_of_a_wrong_shape(text: str, where:
 def test_the_loader_names_file_row_and_remedy_of_a_wrong_model(row: str, remedy: str) -> None:
     message = refusal(BASE, f'[models]\n"x-t2i" = {row}')
 
-    assert "file2.toml: model 'x-t2i'" in message
+    assert "file2.toml:2: model 'x-t2i'" in message
     assert remedy in message
 
 

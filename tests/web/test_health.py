@@ -21,6 +21,7 @@ METRICS = {
     "gateway_limited": {"team", "limit"},
     "gateway_flights_in_progress": set(),
     "gateway_flights_joined": set(),
+    "gateway_config_last_reload_successful": set(),
     "gateway_cost_usd": {"model", "team"},
     "gateway_saved_usd": {"model", "team"},
     "gateway_dependency_errors": {"dependency"},

@@ -355,12 +355,16 @@ def _governed(asker: Asker) -> None:
         f"{ADMIN}/audit": f"{ADMIN}/audit?limit=2",
         f"{ADMIN}/generations": f"{ADMIN}/generations?state=unknown&since=2026-01-01T00:00:00Z",
         f"{ADMIN}/upstream-keys": f"{ADMIN}/upstream-keys",
+        f"{ADMIN}/usage": f"{ADMIN}/usage?by=day,team&since=2026-01-01",
     }
     for path, asked in gets.items():
         asker.get(asked, path, url=asked)
         asker.get(f"HEAD {asked}", path, url=asked, method="HEAD")
         asker.get(f"{asked} without a key", path, url=asked, headers=NO_KEY, expect=401)
         asker.get(f"OPTIONS {asked}", "", url=asked, method="OPTIONS", expect=204)
+    asker.ask("reload", f"{ADMIN}/reload")
+    asker.get("usage as CSV", f"{ADMIN}/usage", url=f"{ADMIN}/usage?format=csv")
+    asker.get("usage by nothing", f"{ADMIN}/usage", url=f"{ADMIN}/usage?by=x", expect=400)
     asker.get("audit after nothing", f"{ADMIN}/audit", url=f"{ADMIN}/audit?after=x", expect=400)
     asker.get("no such team", team, url=f"{ADMIN}/teams/nobody", expect=404)
     for method in ("revoke", "DELETE"):
