@@ -53,9 +53,9 @@ class Asking:
         return isinstance(self.body, bytes) and not self.order.stream
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Later:
-    """Takes jobs, does them, and answers for them."""
+    """Takes jobs, does them, and answers for them; a reload puts another gateway in."""
 
     gateway: Gateway
     jobs: Jobs
@@ -156,6 +156,10 @@ class Later:
         if asked.look_up:
             order = msgspec.structs.replace(order, found=await self._kept(order))
         return await self._do(order, wanted.origin)
+
+    async def watch(self) -> None:
+        """Until cancelled: go on with what dead workers had promised."""
+        await self.runs.watch(self.again)
 
     async def _add(self, asking: Asking, order: Order, webhook: str | None) -> tuple[Job, bool]:
         assert isinstance(asking.body, bytes)  # noqa: S101 - whoever submits has looked

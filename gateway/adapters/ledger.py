@@ -52,7 +52,7 @@ class SqlLedger:
     def __init__(self, database: Database, clock: Clock, owner: str, *, unknown_hold: float) -> None:
         self._database: Final = database
         self._clock: Final = clock
-        self.owner: Final = owner
+        self._owner: Final = owner
         self._unknown_hold: Final = unknown_hold
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
@@ -115,7 +115,7 @@ class SqlLedger:
         """Renew this worker's lease on all it has in flight."""
 
         def work(connection: Connection) -> None:
-            values = {"id": self.owner, "lease_until": now() + LEASE}
+            values = {"id": self._owner, "lease_until": now() + LEASE}
             upsert = _dialect(connection).insert(WORKERS).values(values)
             connection.execute(
                 upsert.on_conflict_do_update(index_elements=["id"], set_={"lease_until": upsert.excluded.lease_until})
@@ -127,7 +127,7 @@ class SqlLedger:
     async def leave(self) -> None:
         """Give up this worker's lease: what it still has in flight is anybody's."""
         await self._database.write(
-            lambda connection: connection.execute(delete(WORKERS).where(WORKERS.c.id == self.owner))
+            lambda connection: connection.execute(delete(WORKERS).where(WORKERS.c.id == self._owner))
         )
 
     async def orphans(self) -> list[Generation]:
@@ -136,7 +136,7 @@ class SqlLedger:
 
     async def adopt(self, row: Generation) -> Generation | None:
         """Make an orphan ours; None where somebody else was first."""
-        return await self._set(row, owner=self.owner)
+        return await self._set(row, owner=self._owner)
 
     async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
         """Rows whose bill is to be asked for: unknown outcomes, with `confirm` also what was settled as planned."""
@@ -170,7 +170,7 @@ class SqlLedger:
             "model": draft.model,
             "state": State.SENT.value,
             "version": 1,
-            "owner": self.owner,
+            "owner": self._owner,
             "upstream_key": upstream_key or None,
             "ttl": draft.ttl,
             "day": day,

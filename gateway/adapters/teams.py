@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, select
 from gateway.adapters.database import Database
 from gateway.adapters.rows import terms_of
 from gateway.adapters.tables import KEYS, REVISION, TEAMS
-from gateway.core.keys import KEY_LABEL, Caller, Terms, well_formed
+from gateway.core.keys import KEY_LABEL, Caller, Terms, looks_minted
 from gateway.core.secrets import derive, digest_of
 from gateway.ports import Clock, DatabaseUnavailableError
 
@@ -58,8 +58,8 @@ class TeamDirectory:
         self._failed = False
 
     def find(self, secret: bytes) -> Caller | None:
-        """Who holds a secret, without I/O; garbage is told by its checksum. A revoked key's terms are disabled."""
-        if not well_formed(secret):
+        """Who holds a secret, without I/O. A revoked key's terms are disabled."""
+        if not looks_minted(secret):
             return None
         known = self._known.get(digest_of(self._derived, secret))
         if known is None or (known.until is not None and known.until <= self._clock.now()):

@@ -22,6 +22,7 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _SECRET_DIGITS: Final = 30
 _CHECK_DIGITS: Final = 6
 _ID_DIGITS: Final = 22
+_PREFIX: Final = PREFIX.encode()
 _FORM: Final = re.compile(rb"gw_live_[0-9A-Za-z]{36}")
 
 
@@ -161,6 +162,11 @@ def mint(randomness: int) -> str:
     """Make a key out of at least 192 random bits: `gw_live_`, 30 base62 digits, 6 base62 digits of CRC32 over both."""
     body = PREFIX + _base62(randomness, _SECRET_DIGITS)
     return body + _base62(zlib.crc32(body.encode()), _CHECK_DIGITS)
+
+
+def looks_minted(secret: bytes) -> bool:
+    """Whether a secret has the outer form of a key that we made; cheap, for every request."""
+    return len(secret) == len(PREFIX) + _SECRET_DIGITS + _CHECK_DIGITS and secret.startswith(_PREFIX)
 
 
 def well_formed(secret: bytes) -> bool:
