@@ -12,7 +12,7 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
 
     Raises:
         GatewayError: `invalid_api_key`, the same words for every wrong key; `store_unavailable` where only the
-            database could tell whether it is one, and is away. `key_disabled` for an id.
+            database could tell whether it is one, and is away; `key_disabled` for an id that is gone.
     """
     if isinstance(secret, str):
         return await _named(keyring, directory, secret)

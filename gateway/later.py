@@ -1,10 +1,10 @@
 """Requests whose callers come back: what is promised is durable, and the pipeline does the rest without them."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ from gateway.flights import JobRuns, together
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 from gateway.ports.jobs import Jobs
+
+T = TypeVar("T")
 
 # What costs nothing may pass: a job waits so many seconds, again and again, where a request would be told to.
 _PASSING: Final = frozenset({Kind.STORE_UNAVAILABLE, Kind.OVERLOADED})
@@ -150,7 +152,7 @@ class Later:
             keep=wanted.keep,
             attempt=wanted.attempt,
         )
-        order = await self.gateway.accept(job.key, asked, outcome)
+        order = await _insist(lambda: self.gateway.accept(job.key, asked, outcome))
         if asked.look_up:
             order = msgspec.structs.replace(order, found=await self._kept(order))
         return await self._do(order, wanted.origin)
@@ -190,7 +192,7 @@ class Later:
         # Nobody waits who could give up: the flights themselves are bounded.
         alone = msgspec.structs.replace(order, format="url", deadline=started + KEPT_FOR, outcome=outcome)
         try:
-            answer = await self._insist(alone)
+            answer = await _insist(lambda: self.gateway.generate(alone))
         except Exception as error:
             kind = (error if isinstance(error, GatewayError) else internal_error()).kind
             outcome.code, outcome.status = kind.row.code, kind.row.status
@@ -201,17 +203,6 @@ class Later:
         urls = tuple(picture.url for picture in answer.pictures)
         return Ended(answer.created, urls, format=order.format, usage=order.usage, origin=origin)
 
-    async def _insist(self, order: Order) -> Answer:
-        for pause in _PAUSES:
-            try:
-                return await self.gateway.generate(order)
-            except GatewayError as error:
-                if error.kind not in _PASSING:
-                    raise
-            order = msgspec.structs.replace(order, place=None)
-            await asyncio.sleep(pause)
-        return await self.gateway.generate(order)
-
     async def _kept(self, order: Order) -> list[bytes | None]:
         entries = await together([self.gateway.cache.recall(one.fingerprint) for one in order.plan.payloads])
         return [None if entry is None else encode(entry) for entry in entries]
@@ -219,6 +210,17 @@ class Later:
     async def _leave(self, order: Order) -> None:
         if order.place is not None and order.place.leave():
             await self.gateway.limiter.release(order.caller, order.outcome.request_id)
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    for pause in _PAUSES:
+        try:
+            return await work()
+        except GatewayError as error:
+            if error.kind not in _PASSING:
+                raise
+        await asyncio.sleep(pause)
+    return await work()
 
 
 def _is_kept(order: Order) -> bool:

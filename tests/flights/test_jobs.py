@@ -1,7 +1,6 @@
 """The life of jobs, on fakes: what is promised is done, by whoever is left, and told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import msgspec
 import orjson
@@ -13,7 +12,7 @@ from gateway.core.jobs import Ended, Job, JobState, Receipt, Wanted
 from gateway.core.order import Asked
 from gateway.core.outcome import Outcome
 from gateway.core.request import Dialect
-from gateway.later import Later
+from gateway.ports import DatabaseUnavailableError
 from tests.fakes import reading, until
 from tests.world import FIRST, World
 
@@ -202,14 +201,24 @@ async def test_the_calls_of_a_dead_worker_are_gone_on_with(world: World) -> None
     assert (ended.tries, len(world.webhooks.posted), world.upstream.bodies) == (3, 1, [])
 
 
-async def test_the_watch_survives_a_database_that_is_away_and_a_fault(world: World) -> None:
-    looks: list[Callable[[], Awaitable[list[Job]]]] = [world.jobs.orphans]
-    world.jobs.away = True
-    watch = asyncio.get_running_loop().create_task(world.later.watch())
-    await asyncio.sleep(0)
-    assert looks
-    assert not watch.done()
+async def test_the_watch_survives_a_database_that_is_away_and_a_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flights.jobs._LOOK_EVERY", 0.001)
+    looks: list[int] = []
+
+    async def orphans() -> list[Job]:
+        looks.append(len(looks))
+        if len(looks) < 3:
+            raise DatabaseUnavailableError if len(looks) == 1 else RuntimeError("bug")
+        return []
+
+    monkeypatch.setattr(world.jobs, "orphans", orphans)
+    watch = asyncio.get_running_loop().create_task(world.runs.watch(never))
+    await until(lambda: len(looks) > 3)
     watch.cancel()
+
+    assert [str(fault) for fault in world.observer.faults] == ["bug"]
 
 
 async def never(job: Job) -> Ended:
@@ -231,7 +240,3 @@ def orphan(world: World, id_: str = "job_1", key: str = "first") -> Job:
     job = Job(id_, key, JobState.RUNNING, 1, "dead", "https://hooks.example/", 0, None, 1.0, None, wanted=wanted)
     world.jobs.rows[id_] = job
     return job
-
-
-def test_the_room_is_wired(world: World) -> None:
-    assert isinstance(world.later, Later)
