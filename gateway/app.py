@@ -21,6 +21,7 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
 from gateway.adapters.embedded import die_with_parent
+from gateway.adapters.jobs import SqlJobs
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.log import LineLog
@@ -30,27 +31,25 @@ from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.repeats import SqlRepeats
 from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import AiohttpTransport, pooled
-from gateway.adapters.upstream import Account, KeyPool, Upstream302, UpstreamOptions, Wire
+from gateway.adapters.upstream import Account, KeyPool, Upstream302, Wire
 from gateway.adapters.wakeups import CHANNEL, RedisWakeups
-from gateway.core.catalogue import Catalogue, forwarded
-from gateway.core.catalogue import load as load_catalogue
-from gateway.core.coerce import Policy
+from gateway.adapters.webhooks import SignedWebhooks
+from gateway.core.catalogue import forwarded
 from gateway.core.declared import DeclaredTeam
 from gateway.core.keys import Keyring, parse_static
-from gateway.core.order import Options
-from gateway.core.translate import Rules
 from gateway.durable import Durable
-from gateway.flights import Drain, Errands, Flights, Flown, Gallery, Recovery, Repeated, Settling
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, JobRuns, Recovery, Repeated, Settling
+from gateway.later import Later
 from gateway.lifetime import Closing, Parts
+from gateway.options import catalogue, options, upstream_options, web_options
 from gateway.pipeline import Gateway
 from gateway.ports import Clock
 from gateway.reload import Fresh, Reloader
-from gateway.settings import WORKERS, Settings, SettingsError, read_sources, read_teams
+from gateway.settings import WORKERS, Settings, SettingsError, read_teams
 from gateway.settings import load as load_settings
 from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.media import MediaEndpoint
-from gateway.web.places import WebOptions
 from gateway.web.routes import Site, admin_routes, media_route
 from gateway.web.routes import build as build_routes
 
@@ -88,17 +87,21 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     durable, observation = outside.durable, outside.observation
     media = _media(settings, outside.clock)
     gateway = _gateway(settings, fresh, outside, media)
-    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web)
+    later = _later(settings, outside, gateway)
+    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web, later)
     reloader = _reloader(settings, endpoints, durable, metrics, lines)
     background = [
         lambda: durable.run(observation),
         _recovery(settings, endpoints, outside).run,
+        later.watch,
         outside.keys.share_forever,
         outside.limiter.renew_forever,
         lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),
     ]
     connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
-    parts = Parts(gateway, media, durable, outside.ledger, reloader, background, connections, observation, lines)
+    parts = Parts(
+        gateway, later.runs, media, durable, outside.ledger, reloader, background, connections, observation, lines
+    )
     routes = [media_route(MediaEndpoint(media).serve)] if media is not None else []
     if settings.admin_key:
         admin = Admin(
@@ -124,6 +127,7 @@ class _Outside:
     pictures: RedisStore
     durable: Durable
     ledger: SqlLedger
+    jobs: SqlJobs
     transports: tuple[AiohttpTransport, ...]
     keys: KeyPool
     upstream: Upstream302
@@ -142,6 +146,7 @@ def _outside(
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
+    worker = token_hex(16)
     transports = (
         pooled(),
         pooled(read_buffer=_PICTURE_BUFFER),
@@ -157,12 +162,11 @@ def _outside(
         store=store,
         pictures=pictures,
         durable=durable,
-        ledger=SqlLedger(
-            database, clock, token_hex(16), unknown_hold=settings.unknown_hold, lease=settings.worker_lease
-        ),
+        ledger=SqlLedger(database, clock, worker, unknown_hold=settings.unknown_hold, lease=settings.worker_lease),
+        jobs=SqlJobs(database, worker),
         transports=transports,
         keys=keys,
-        upstream=Upstream302(wire, keys, Account(wire, keys), _upstream_options(settings)),
+        upstream=Upstream302(wire, keys, Account(wire, keys), upstream_options(settings)),
         limiter=RedisLimiter(store, observation, clock, LimiterOptions(workers, lease=settings.worker_lease), apart),
         wakeups=RedisWakeups(store),
     )
@@ -215,7 +219,7 @@ def _recovery(settings: Settings, endpoints: Endpoints, outside: _Outside) -> Re
 def _fresh(settings: Settings) -> Fresh:
     """What settings make, that a reload may replace."""
     keyring = Keyring(parse_static(settings.keys))
-    return Fresh(keyring, catalogue(settings), _options(settings), _web_options(settings), read_teams(settings))
+    return Fresh(keyring, catalogue(settings), options(settings), web_options(settings), read_teams(settings))
 
 
 def _reloader(settings: Settings, endpoints: Endpoints, durable: Durable, metrics: Metrics, lines: LineLog) -> Reloader:
@@ -232,14 +236,11 @@ def _reloader(settings: Settings, endpoints: Endpoints, durable: Durable, metric
     )
 
 
-def catalogue(settings: Settings) -> Catalogue:
-    """The catalogue of these settings; raises CatalogueError."""
-    return load_catalogue(
-        read_sources(settings),
-        settings.default_model,
-        for_edits=settings.edit_model,
-        for_variations=settings.variation_model,
-    )
+def _later(settings: Settings, outside: _Outside, gateway: Gateway) -> Later:
+    hosts = settings.webhook_hosts
+    webhooks = SignedWebhooks(outside.transports[1], settings.webhook_secret, hosts, outside.clock)
+    runs = JobRuns(outside.jobs, webhooks, gateway.settling.errands, outside.observation)
+    return Later(gateway, outside.jobs, runs, hosts)
 
 
 def _told(keys: KeyPool) -> list[dict[str, object]]:
@@ -257,35 +258,6 @@ def _media(settings: Settings, clock: Clock) -> "ObjectMedia | None":
         return open_media(settings.media, Path(settings.data_dir), limits, clock)
     except ValueError as exc:
         raise SettingsError(f"GATEWAY_MEDIA is wrong: {exc}") from exc
-
-
-def _options(settings: Settings) -> Options:
-    return Options(
-        policy=Policy(settings.coercion),
-        cache_scope=settings.cache_scope,
-        answer_timeout=settings.answer_timeout,
-        picture_ttl=settings.cache_ttl,
-        variation_prompt=settings.variation_prompt,
-        rules=Rules(settings.response_format_default, settings.unknown_models),
-    )
-
-
-def _web_options(settings: Settings) -> WebOptions:
-    return WebOptions(
-        max_body=settings.max_body,
-        max_form=settings.max_form,
-        keepalive_after=settings.keepalive_after,
-        public_url=settings.public_url,
-        trusted_proxies=settings.trusted_proxies,
-    )
-
-
-def _upstream_options(settings: Settings) -> UpstreamOptions:
-    return UpstreamOptions(
-        mode=settings.upstream_mode,
-        timeout=settings.upstream_timeout,
-        concurrency=settings.upstream_concurrency,
-    )
 
 
 def _ignore(_message: str) -> None:

@@ -18,7 +18,7 @@ from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.log import Bridge, LineLog
 from gateway.adapters.observation import Observation
 from gateway.durable import Durable
-from gateway.flights import Drain
+from gateway.flights import Drain, JobRuns
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 from gateway.reload import Reloader
@@ -45,6 +45,7 @@ class Parts:
     """What is running, and what is to be closed."""
 
     gateway: Gateway
+    jobs: JobRuns
     media: "ObjectMedia | None"
     durable: Durable
     ledger: SqlLedger
@@ -75,6 +76,7 @@ class Parts:
             # What is paid for is waited for, and kept; what is not over in time is left to others.
             drain.begin()
             await self.gateway.flights.drain(drain.left)
+            await self.jobs.drain(min(_WRITE_WITHIN, drain.left + 1.0))
             await self.gateway.settling.errands.drain(_WRITE_WITHIN)
             for task in running:
                 task.cancel()

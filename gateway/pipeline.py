@@ -69,7 +69,7 @@ class Gateway:
     directory: Directory | None = None
     memo: Memo = field(default_factory=Memo)
 
-    async def accept(self, secret: bytes | None, asked: Asked, outcome: Outcome) -> Order:
+    async def accept(self, secret: bytes | str | None, asked: Asked, outcome: Outcome) -> Order:
         """Take a request as far as it costs nothing: who asks, for what, and what it becomes.
 
         Raises:
@@ -122,8 +122,8 @@ class Gateway:
         """Tell what a generation would become; nothing is spent."""
         return describe(order.plan, await together([self._is_cached(payload) for payload in order.plan.payloads]))
 
-    async def authenticate(self, secret: bytes | None, outcome: Outcome) -> Caller:
-        """Key → Caller."""
+    async def authenticate(self, secret: bytes | str | None, outcome: Outcome) -> Caller:
+        """Key → Caller; a str is the id of a key whose secret was told before."""
         caller = await identify(self.keyring, self.directory, secret)
         outcome.key, outcome.team = caller.key, caller.team
         check_standing(caller, self.clock.now())

@@ -23,7 +23,7 @@ from gateway.web.endpoints import Endpoints
 from gateway.web.places import WebOptions
 
 RELOADABLE: Final = (
-    *("keys", "coercion", "cache_ttl", "cache_scope", "default_model", "edit_model", "variation_model"),
+    *("keys", "coercion", "cache_scope", "default_model", "edit_model", "variation_model"),
     *("variation_prompt", "unknown_models", "response_format_default", "models", "max_body", "max_form"),
     *("answer_timeout", "keepalive_after", "public_url", "trusted_proxies", "teams"),
 )
@@ -99,7 +99,7 @@ class Reloader:
     def _take(self, settings: Settings, fresh: Fresh) -> None:
         self.settings = settings
         gateway = self.endpoints.gateway
-        self.endpoints.gateway = replace(
+        self.endpoints.gateway = self.endpoints.later.gateway = replace(
             gateway, keyring=fresh.keyring, catalogue=fresh.catalogue, options=fresh.options, memo=Memo()
         )
         self.endpoints.options = fresh.web

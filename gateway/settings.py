@@ -19,7 +19,7 @@ from gateway.core.declared import DeclaredTeam, read_declared
 from gateway.core.keys import parse_static
 from gateway.core.limits import LEASE
 from gateway.core.lines import place
-from gateway.core.secrets import weakness
+from gateway.core.secrets import is_signing_secret, weakness
 
 PREFIX: Final = "GATEWAY_"
 # How many workers there are, for each of them to know: uvicorn's own name for it, set by the command that starts them.
@@ -33,7 +33,7 @@ _ALSO: Final = {
 }
 # May be given as NAME_FILE: the path of a file that holds the value.
 SECRETS: Final = frozenset(
-    {"keys", "upstream_keys", "redis_url", "cache_redis_url", "database_url", "secret", "admin_key"}
+    {"keys", "upstream_keys", "redis_url", "cache_redis_url", "database_url", "secret", "admin_key", "webhook_secret"}
 )
 # How long pictures are kept when we hold their bytes: nobody's address can die under them then.
 MEDIA_TTL: Final = 7 * 86_400
@@ -90,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     media_max_age: Annotated[int, msgspec.Meta(ge=60)] = 7 * 86_400 + 3600
     public_url: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    webhook_hosts: tuple[str, ...] = ()
+    webhook_secret: str = ""
     database_url: str = ""
     secret: str = ""
     admin_key: str = ""
@@ -226,6 +228,7 @@ def _checked(settings: Settings, sources: Mapping[str, str]) -> Settings:
         raise wrong("image_hosts", "write host or host:port, without scheme or path")
     _check_web(settings, wrong)
     _check_teams(settings, wrong)
+    _check_webhooks(settings, wrong)
     if settings.media and settings.media_max_age <= settings.cache_ttl:
         cache_ttl = sources.get("cache_ttl", f"{PREFIX}CACHE_TTL")
         raise wrong("media_max_age", f"pictures must be kept longer than {cache_ttl}, {settings.cache_ttl} seconds")
@@ -244,6 +247,16 @@ def _check_teams(settings: Settings, wrong: Callable[[str, str], SettingsError])
             raise wrong(name, f"{why}; make one with: openssl rand -hex 32")
     if settings.admin_key and settings.admin_key in (settings.secret, *parse_static(settings.keys).values()):
         raise wrong("admin_key", "it is used for something else too; make one for this alone")
+
+
+def _check_webhooks(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:
+    if not all(_HOST.fullmatch(host) for host in settings.webhook_hosts):
+        raise wrong("webhook_hosts", "write host or host:port, without scheme or path")
+    if settings.webhook_hosts and not settings.webhook_secret:
+        raise wrong("webhook_secret", "it must be set where webhook_hosts is: webhooks are signed with it")
+    if settings.webhook_secret and not is_signing_secret(settings.webhook_secret):
+        remedy = "echo whsec_$(openssl rand -base64 32)"
+        raise wrong("webhook_secret", f"write whsec_ and 24 to 64 bytes in base64; make one with: {remedy}")
 
 
 def _check_web(settings: Settings, wrong: Callable[[str, str], SettingsError]) -> None:

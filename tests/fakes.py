@@ -10,6 +10,7 @@ import msgspec
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry, encode, read_entry
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.jobs import Ended, Job, JobState, Receipt, Wanted
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
 from gateway.core.limits import Admission, limits_of, refused
@@ -187,7 +188,74 @@ class MemoryRepeats:
         return repeat
 
     async def keep(self, key: str, name: str, repeat: Repeat) -> None:
-        self.names[key, name] = self.names[key, name][0], repeat
+        if (key, name) in self.names:
+            self.names[key, name] = self.names[key, name][0], repeat
+
+
+@dataclass
+class MemoryJobs:
+    """Jobs, in a dict; those whose owner is not `me` are orphans."""
+
+    clock: FakeClock
+    away: bool = False
+    rows: dict[str, Job] = field(default_factory=dict)
+
+    async def add(self, id_: str, key: str, wanted: Wanted, webhook: str | None) -> tuple[Job, bool]:
+        self._ask()
+        job = Job(id_, key, JobState.QUEUED, 1, "me", webhook, 0, None, self.clock.now(), None, wanted=wanted)
+        return self.rows.setdefault(id_, job), self.rows[id_] is job
+
+    async def remove(self, id_: str) -> None:
+        self._ask()
+        self.rows.pop(id_, None)
+
+    async def find(self, id_: str) -> Job | None:
+        self._ask()
+        return self.rows.get(id_)
+
+    async def begin(self, job: Job) -> None:
+        self._replace(job, state=JobState.RUNNING)
+
+    async def end(self, job: Job, ended: Ended) -> Job | None:
+        now = self.clock.now()
+        told = None if job.webhook else now
+        return self._replace(job, state=JobState.DONE, version=job.version + 1, ended=ended, finished=now, told=told)
+
+    async def orphans(self) -> list[Job]:
+        self._ask()
+        return [job for job in self.rows.values() if job.owner != "me" and job.told is None]
+
+    async def adopt(self, job: Job) -> Job | None:
+        return self._replace(job, owner="me", version=job.version + 1)
+
+    async def tried(self, job: Job, tries: int, *, over: bool) -> bool:
+        return self._replace(job, tries=tries, told=self.clock.now() if over else None) is not None
+
+    async def forget(self) -> None:
+        self._ask()
+
+    def _ask(self) -> None:
+        if self.away:
+            raise DatabaseUnavailableError
+
+    def _replace(self, job: Job, **values: object) -> Job | None:
+        self._ask()
+        if self.rows[job.id].version != job.version:
+            return None
+        self.rows[job.id] = msgspec.structs.replace(self.rows[job.id], **values)
+        return self.rows[job.id]
+
+
+@dataclass
+class FakeWebhooks:
+    """Webhooks that take everything, unless they are told what to answer first."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+    posted: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+    async def post(self, url: str, id_: str, body: bytes) -> Receipt:
+        self.posted.append((url, id_, body))
+        return self.receipts.pop(0) if self.receipts else Receipt.TAKEN
 
 
 @dataclass

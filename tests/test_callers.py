@@ -26,6 +26,10 @@ class FakeDirectory:
         self.asked.append("find")
         return self.known.get(secret)
 
+    def named(self, id_: str) -> Caller | None:
+        self.asked.append("named")
+        return next((caller for caller in self.known.values() if caller.key == id_), None)
+
     async def refresh(self) -> None:
         self.asked.append("refresh")
         if self.away:
@@ -73,7 +77,33 @@ async def test_without_the_database_those_that_are_known_still_are() -> None:
 
     assert (await identify(KEYRING, directory, KNOWN)).key == "key_1"
     assert (await identify(KEYRING, None, b"s3cret")).key == "web"
-    for one in (directory, None):
+    for one, kind in ((directory, Kind.STORE_UNAVAILABLE), (None, Kind.INVALID_API_KEY)):
         with pytest.raises(GatewayError) as refusal:
             await identify(KEYRING, one, NEW)
-        assert refusal.value.kind is Kind.INVALID_API_KEY
+        assert refusal.value.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("id_", "asked"),
+    [("web", []), ("key_1", ["named"]), ("key_2", ["named", "refresh", "named"])],
+)
+async def test_work_goes_on_in_the_name_of_a_key(id_: str, asked: list[str]) -> None:
+    directory = FakeDirectory()
+
+    assert (await identify(KEYRING, directory, id_)).key == id_
+    assert directory.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind"),
+    [
+        (None, Kind.KEY_DISABLED),
+        (FakeDirectory(), Kind.KEY_DISABLED),
+        (FakeDirectory(away=True), Kind.STORE_UNAVAILABLE),
+    ],
+)
+async def test_a_key_that_is_gone_is_only_said_to_be_when_it_is(directory: FakeDirectory | None, kind: Kind) -> None:
+    with pytest.raises(GatewayError) as refusal:
+        await identify(KEYRING, directory, "key_9")
+
+    assert refusal.value.kind is kind

@@ -22,7 +22,6 @@ from starlette.routing import Route
 
 from gateway import settings
 from gateway.adapters.metrics import Metrics
-from gateway.app import catalogue
 from gateway.cli import main
 from gateway.core import edits, request
 from gateway.core.catalogue import MICRO
@@ -31,6 +30,7 @@ from gateway.core.declared import read_declared
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.shapes import Ratios, Shape, Sides, Sizes
 from gateway.core.translate import Rules, translate
+from gateway.options import catalogue
 from gateway.pipeline import Gateway
 from gateway.reload import RELOADABLE
 from gateway.settings import PREFIX, SECRETS, Settings
@@ -96,7 +96,7 @@ def command_rows() -> Iterable[Row]:
 
 def endpoint_rows() -> Iterable[Row]:
     nothing = cast("Any", None)
-    endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing)
+    endpoints = Endpoints(nothing, nothing, nothing, nothing, nothing, nothing)
     admin = admin_routes(Admin("", nothing, nothing, nothing, nothing, nothing))
     front: Any = build(Site(endpoints, nothing, nothing, nothing, more=(media_route(nothing), *admin)))
     for route in front._app._rest.routes:

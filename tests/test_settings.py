@@ -42,6 +42,7 @@ def test_without_a_word_everything_has_its_default() -> None:
         ("GATEWAY_SECRET", SECRET, "secret", SECRET),
         ("GATEWAY_ADMIN_KEY", SECRET, "admin_key", SECRET),
         ("GATEWAY_SECRET", "", "secret", ""),
+        ("GATEWAY_WEBHOOK_SECRET", "whsec_" + "MfKQ" * 10, "webhook_secret", "whsec_" + "MfKQ" * 10),
     ],
 )
 def test_a_variable_sets_a_setting(variable: str, value: str, name: str, expected: object) -> None:
@@ -59,6 +60,7 @@ WRONG = [
     ("GATEWAY_UPSTREAM_TIMEOUT", "nan"),
     ("GATEWAY_UPSTREAM_TIMEOUT", "inf"),
     ("GATEWAY_UPSTREAM_MODE", "webhook"),
+    ("GATEWAY_WEBHOOK_HOSTS", "https://hooks.example"),
     ("GATEWAY_UPSTREAM_CONCURRENCY", "0"),
     ("GATEWAY_UPSTREAM_URL", "api.302.ai"),
     ("GATEWAY_UPSTREAM_URL", "ftp://api.302.ai"),
@@ -185,6 +187,7 @@ def test_a_settings_text_hides_every_secret() -> None:
         database_url="postgresql://u:s3cret@h/d",
         secret="s3cret",
         admin_key="s3cret",
+        webhook_secret="s3cret",
     )
 
     assert "s3cret" not in repr(settings)
@@ -194,6 +197,14 @@ def test_the_admin_key_is_for_nothing_else() -> None:
     for other in ({"GATEWAY_SECRET": SECRET}, {"GATEWAY_KEYS": f"web={SECRET}"}):
         with pytest.raises(SettingsError, match="GATEWAY_ADMIN_KEY"):
             read({"GATEWAY_ADMIN_KEY": SECRET, **other})
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_" + "?" * 44, "MfKQ" * 10, "whsec_" + "MfKQ" * 30]
+)
+def test_webhooks_are_signed_with_a_secret_of_standard_webhooks(secret: str) -> None:
+    with pytest.raises(SettingsError, match="GATEWAY_WEBHOOK_SECRET"):
+        read({"GATEWAY_WEBHOOK_HOSTS": "hooks.example", "GATEWAY_WEBHOOK_SECRET": secret})
 
 
 def test_a_secret_of_an_empty_file_is_none(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.keys import Keyring
 from gateway.core.order import Answer, Asked, Options
 from gateway.core.outcome import Outcome
-from gateway.flights import Drain, Errands, Flights, Flown, Gallery, Repeated, Settling
+from gateway.flights import Drain, Errands, Flights, Flown, Gallery, JobRuns, Repeated, Settling
+from gateway.later import Later
 from gateway.pipeline import Gateway
 from tests.fakes import (
     FakeClock,
@@ -17,7 +18,9 @@ from tests.fakes import (
     FakeObserver,
     FakeUpstream,
     FakeWakeups,
+    FakeWebhooks,
     MemoryCache,
+    MemoryJobs,
     MemoryLedger,
     MemoryLimiter,
     MemoryRepeats,
@@ -64,6 +67,10 @@ class World:
             clock=self.clock,
             options=self.options,
         )
+        self.jobs, self.webhooks = MemoryJobs(self.clock), FakeWebhooks()
+        pauses = (0.0, 0.0, 0.0)
+        self.runs = JobRuns(self.jobs, self.webhooks, self.settling.errands, self.observer, pauses)
+        self.later = Later(self.gateway, self.jobs, self.runs, ("hooks.example",))
 
     async def ask(
         self,

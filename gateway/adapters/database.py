@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
@@ -32,7 +32,19 @@ _NO_SUCH_TABLE: Final = "42P01"
 _WELL_WITHIN: Final = 0.2
 _BELIEVED: Final = 1.0
 
+_SUMS: Final = "gateway.sums"
+
 Work = Callable[[Connection], T]
+
+
+class Sums(Protocol):
+    """What is added up and written before a commit."""
+
+    def write(self, connection: Connection) -> None:
+        """Write it."""
+
+
+S = TypeVar("S", bound=Sums)
 
 
 @dataclass(slots=True)
@@ -150,7 +162,11 @@ class Database:
 
     def _transaction(self, jobs: list[_Job]) -> list[Any]:
         with self._writing.begin() as connection:
-            return [job.work(connection) for job in jobs]
+            sums = connection.info[_SUMS] = {}
+            results = [job.work(connection) for job in jobs]
+            for one in sums.values():
+                one.write(connection)
+            return results
 
     def _read(self, work: Work[T]) -> T:
         try:
@@ -166,6 +182,15 @@ class Database:
         unavailable = DatabaseUnavailableError(str(getattr(error, "orig", error)))
         unavailable.__cause__ = error
         return unavailable
+
+
+def before_commit(connection: Connection, sums: Callable[[Connection], S]) -> S:
+    """What the jobs of a transaction add up together: made once, and written after the last of them."""
+    known: dict[object, Any] = connection.info[_SUMS]
+    if sums not in known:
+        known[sums] = sums(connection)
+    found: S = known[sums]
+    return found
 
 
 def is_away(error: Exception) -> bool:

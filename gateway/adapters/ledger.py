@@ -7,14 +7,30 @@ so that it happens once whoever tries it, however often.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, delete, insert, or_, select, update
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Double,
+    Insert,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
-from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE, WORKERS, now
-from gateway.core.budgets import Budget, budgets_of, exhausted
+from gateway.adapters.money import moves_of
+from gateway.adapters.tables import GENERATIONS, WORKERS, now
+from gateway.core.budgets import budgets_of, exhausted
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.keys import Caller
 from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State, day_of, earlier
 from gateway.core.limits import LEASE
 from gateway.ports import Clock, EarlierError
@@ -36,10 +52,36 @@ _LATEST: Final = (
 _OF_ATTEMPT: Final = (
     select(*_COLUMNS, now().label("now")).where(_G.attempt == bindparam("of")).order_by(_G.created.desc())
 )
-_SPENT: Final = select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDGETS.c.held).where(
-    BUDGETS.c.owner.in_(bindparam("owners", expanding=True)), BUDGETS.c.period.in_(bindparam("periods", expanding=True))
-)
 _INSERT: Final = insert(GENERATIONS).values(created=now(), sent=now())
+# Not by its version: a move that nobody heard of, for the database was slow to say so, was our own.
+_OURS: Final = (_G.owner == bindparam("by")) & _G.finished.is_(None)
+# What 302 said is taken from anybody who brings it while nobody has, and when nobody hoped for it any more.
+_SAID: Final = bindparam("is_known", type_=Boolean) & (_G.finished.is_(None) | (_G.state == State.UNKNOWN.value))
+_END: Final = (
+    update(GENERATIONS)
+    .where(_G.id == bindparam("row"), _OURS | _SAID)
+    .values(
+        state=bindparam("state"),
+        version=_G.version + 1,
+        finished=now(),
+        actual=bindparam("actual"),
+        url=bindparam("url"),
+        error_code=bindparam("error_code"),
+        error_message=bindparam("error_message"),
+        request_id=func.coalesce(bindparam("request_id", type_=Text), _G.request_id),
+    )
+)
+
+
+def _beat(dialect: Any) -> Insert:  # noqa: ANN401 - two modules of the same form
+    upsert = dialect.insert(WORKERS).values(lease_until=now() + bindparam("lease", type_=Double))
+    renewed = {"lease_until": upsert.excluded.lease_until}
+    statement: Insert = upsert.on_conflict_do_update(index_elements=["id"], set_=renewed)
+    return statement
+
+
+# Each dialect writes it in its own way.
+_BEATS: Final = {"sqlite": _beat(sqlite), "postgresql": _beat(postgresql)}
 _ORPHANS: Final = select(*_COLUMNS).join(WORKERS, WORKERS.c.id == _G.owner, isouter=True).where(_G.finished.is_(None))
 _LEFT: Final = WORKERS.c.id.is_(None)
 
@@ -163,8 +205,9 @@ class SqlLedger:
             if (before := earlier(draft, rows, found[0].now, self._unknown_hold)) is not None:
                 return EarlierError(before)
         budgets = budgets_of(draft.caller, day)
-        if (spent_up := _used_up(connection, budgets, draft.reserved)) is not None:
-            return exhausted(spent_up, day)
+        moves = moves_of(connection)
+        if (used_up := moves.used_up(budgets, draft.reserved)) is not None:
+            return exhausted(used_up, day)
         values: dict[str, Any] = {
             "id": draft.id,
             "flight": draft.flight,
@@ -184,15 +227,13 @@ class SqlLedger:
         if not self._is_known:  # a row whose owner nobody knows is an orphan
             self._renew(connection)
         connection.execute(_INSERT, values)
-        _move_money(connection, budgets, held=draft.reserved, spent=0)
+        moves.hold(budgets, draft.reserved)
         unset = dict.fromkeys(Generation.__struct_fields__)
         at = self._clock.now()
         return Generation(**{**unset, **values, "state": State.SENT, "created": at, "sent": at})
 
     def _renew(self, connection: Connection) -> None:
-        upsert = _dialect(connection).insert(WORKERS).values(id=self._owner, lease_until=now() + self._lease)
-        renewed = {"lease_until": upsert.excluded.lease_until}
-        connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=renewed))
+        connection.execute(_BEATS[connection.dialect.name], {"id": self._owner, "lease": self._lease})
 
     async def _set(self, row: Generation, **values: str | int | None) -> Generation | None:
         statement = (
@@ -205,25 +246,22 @@ class SqlLedger:
 
 
 def _end(connection: Connection, row: Generation, ending: Ending) -> bool:
-    # Not by its version: a move that nobody heard of, for the database was slow to say so, was our own.
-    by_owner = and_(_G.owner == row.owner, _G.finished.is_(None))
-    ours = by_owner if ending.actual is None else or_(_G.finished.is_(None), _G.state == State.UNKNOWN)
     values = {
+        "row": row.id,
+        "by": row.owner,
+        "is_known": ending.actual is not None,
         "state": ending.state.value,
-        "version": _G.version + 1,
-        "finished": now(),
         "actual": ending.actual,
         "url": ending.url,
         "error_code": ending.error.kind.row.code if ending.error else None,
         "error_message": ending.error.message if ending.error else None,
+        "request_id": ending.request_id or None,
     }
-    if ending.request_id:
-        values["request_id"] = ending.request_id
-    if connection.execute(update(GENERATIONS).where(_G.id == row.id, ours).values(values)).rowcount == 0:
+    if connection.execute(_END, values).rowcount == 0:
         return ending.url is not None and _came_late(connection, row, ending.url)
-    if ending.actual is None:
-        return True
-    _settle(connection, row, held=-row.reserved, spent=ending.actual, images=int(ending.url is not None))
+    if ending.actual is not None:
+        drawn = int(ending.url is not None)
+        moves_of(connection).settle(row, held=-row.reserved, spent=ending.actual, images=drawn)
     return True
 
 
@@ -242,39 +280,7 @@ def _correct(connection: Connection, row: Generation, actual: int) -> None:
     still = (_G.id == row.id) & (_G.version == row.version) & (_G.state == row.state.value)
     if connection.execute(update(GENERATIONS).where(still).values(values)).rowcount:
         held, before = (-row.reserved, 0) if unknown else (0, row.actual or 0)
-        _settle(connection, row, held=held, spent=actual - before, images=0)
-
-
-def _settle(connection: Connection, row: Generation, *, held: int, spent: int, images: int) -> None:
-    _move_money(connection, budgets_of(Caller(row.key, row.team), row.day), held=held, spent=spent)
-    if spent or images:
-        values = {"day": row.day, "team": row.team, "key": row.key, "model": row.model, "images": images, "cost": spent}
-        _add(connection, USAGE, [values], ("images", "cost"))
-
-
-def _used_up(connection: Connection, budgets: Sequence[Budget], price: int) -> Budget | None:
-    limited = [budget for budget in budgets if budget.most is not None]
-    if not limited:
-        return None
-    where = {"owners": [budget.owner for budget in limited], "periods": [budget.period for budget in limited]}
-    taken = {(owner, period): amount for owner, period, amount in connection.execute(_SPENT, where)}
-    return next((one for one in limited if taken.get((one.owner, one.period), 0) + price > (one.most or 0)), None)
-
-
-def _move_money(connection: Connection, budgets: Sequence[Budget], *, held: int, spent: int) -> None:
-    rows = [{"owner": one.owner, "period": one.period, "held": held, "spent": spent} for one in budgets]
-    _add(connection, BUDGETS, rows, ("held", "spent"))
-
-
-def _add(connection: Connection, table: Table, rows: list[dict[str, Any]], sums: Sequence[str]) -> None:
-    """Add to the sums of rows, making those that are not there."""
-    upsert = _dialect(connection).insert(table)
-    added = {name: table.c[name] + upsert.excluded[name] for name in sums}
-    connection.execute(upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=added), rows)
-
-
-def _dialect(connection: Connection) -> Any:  # noqa: ANN401 - two modules of the same form
-    return postgresql if connection.dialect.name == "postgresql" else sqlite
+        moves_of(connection).settle(row, held=held, spent=actual - before, images=0)
 
 
 def _one(connection: Connection, statement: Any) -> Generation | None:  # noqa: ANN401 - a select or an update
@@ -287,5 +293,5 @@ def _all(connection: Connection, query: Select[Any]) -> list[Generation]:
 
 
 def _generation(row: Row[Any]) -> Generation:
-    values = {name: getattr(row, name) for name in Generation.__struct_fields__}
-    return Generation(**{**values, "state": State(row.state)})
+    found = Generation(*row[: len(_COLUMNS)])
+    return msgspec.structs.replace(found, state=State(found.state))

@@ -188,8 +188,8 @@ IDEMPOTENCY: Final = Table(
     Column("created", Double, nullable=False, index=True),
 )
 
-# Requests that clients come back for. `request` is what was asked, `answer` JSON once there is one; `tries` and `told`
-# are of the webhook.
+# Requests that clients come back for. `request` is what was asked, until there is an `answer`, which is JSON. `tries`
+# counts the calls of the webhook; `told` is empty while anything is left to do.
 JOBS: Final = Table(
     "jobs",
     METADATA,
@@ -206,6 +206,7 @@ JOBS: Final = Table(
     Column("created", Double, nullable=False, index=True),
     Column("finished", Double),
 )
+Index("jobs_open", JOBS.c.owner, sqlite_where=JOBS.c.told.is_(None), postgresql_where=JOBS.c.told.is_(None))
 
 
 class now(FunctionElement[float]):  # noqa: N801 - an SQL function is written in lower case

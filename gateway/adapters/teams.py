@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, select
 from gateway.adapters.database import Database
 from gateway.adapters.rows import terms_of
 from gateway.adapters.tables import KEYS, REVISION, TEAMS
-from gateway.core.keys import KEY_LABEL, Caller, Terms, well_formed
+from gateway.core.keys import KEY_LABEL, Caller, Terms, looks_minted
 from gateway.core.secrets import derive, digest_of
 from gateway.ports import Clock, DatabaseUnavailableError
 
@@ -58,13 +58,18 @@ class TeamDirectory:
         self._failed = False
 
     def find(self, secret: bytes) -> Caller | None:
-        """Who holds a secret, without I/O; garbage is told by its checksum. A revoked key's terms are disabled."""
-        if not well_formed(secret):
+        """Who holds a secret, without I/O. A revoked key's terms are disabled."""
+        if not looks_minted(secret):
             return None
         known = self._known.get(digest_of(self._derived, secret))
         if known is None or (known.until is not None and known.until <= self._clock.now()):
             return None
         return known.caller
+
+    def named(self, id_: str) -> Caller | None:
+        """Who holds the key of an id, without I/O. A revoked key's terms are disabled."""
+        row = self._keys.get(id_)
+        return None if row is None else self._caller(row)
 
     async def refresh(self) -> None:
         """Learn what has changed. Whoever comes while somebody reads waits for the next reading, all of them together.
@@ -133,11 +138,14 @@ class TeamDirectory:
                 self._known.pop(digest, None)
 
     def _introduce(self, row: RowMapping) -> None:
-        terms = _REVOKED if row["revoked"] is not None else terms_of(row)
-        caller = Caller(row["id"], row["team"], terms, self._teams[row["team"]])
+        caller = self._caller(row)
         self._known[row["digest"]] = _Known(caller)
         if row["old_digest"] is not None:
             self._known[row["old_digest"]] = _Known(caller, row["old_until"])
+
+    def _caller(self, row: RowMapping) -> Caller:
+        terms = _REVOKED if row["revoked"] is not None else terms_of(row)
+        return Caller(row["id"], row["team"], terms, self._teams[row["team"]])
 
 
 def any_key(connection: Connection) -> bool:

@@ -17,7 +17,6 @@ from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.teams import any_key
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Account, KeyPool, Wire
-from gateway.app import catalogue
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop, table
 from gateway.core.catalogue import MICRO, CatalogueError
 from gateway.core.coerce import Policy
@@ -25,6 +24,7 @@ from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import parse_static
 from gateway.core.request import parse
 from gateway.core.translate import Rules, describe, translate
+from gateway.options import catalogue
 from gateway.ports import DatabaseUnavailableError, Store, StoreUnavailableError
 from gateway.settings import Settings, SettingsError
 

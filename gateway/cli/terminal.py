@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import click
 
-from gateway.app import catalogue
 from gateway.core.catalogue import Catalogue, CatalogueError
+from gateway.options import catalogue
 from gateway.settings import Settings, SettingsError, load
 
 

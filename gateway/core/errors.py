@@ -129,6 +129,12 @@ class GatewayError(Exception):
         """Whether the call may have been billed although no picture came; otherwise it surely was not."""
         return self.kind.row.outcome_unknown if self.may_be_billed is None else self.may_be_billed
 
+    @property
+    def body(self) -> dict[str, str | None]:
+        """OpenAI's error object."""
+        row = self.kind.row
+        return {"message": self.message, "type": row.type, "param": self.param, "code": row.code}
+
     def copy(self) -> "GatewayError":
         """An equal error without a traceback: one failure is told to several waiters, each raises its own."""
         twin = GatewayError(

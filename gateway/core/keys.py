@@ -22,6 +22,7 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _SECRET_DIGITS: Final = 30
 _CHECK_DIGITS: Final = 6
 _ID_DIGITS: Final = 22
+_PREFIX: Final = PREFIX.encode()
 _FORM: Final = re.compile(rb"gw_live_[0-9A-Za-z]{36}")
 
 
@@ -62,7 +63,8 @@ class Keyring:
     """The static keys, by digest."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._callers: Final = {_digest(secret.encode()): Caller(name, name) for name, secret in secrets.items()}
+        self._named: Final = {name: Caller(name, name) for name in secrets}
+        self._callers: Final = {_digest(secret.encode()): self._named[name] for name, secret in secrets.items()}
 
     def __len__(self) -> int:
         return len(self._callers)
@@ -70,6 +72,10 @@ class Keyring:
     def find(self, secret: bytes) -> Caller | None:
         """Who holds a secret; None for nobody."""
         return self._callers.get(_digest(secret))
+
+    def named(self, name: str) -> Caller | None:
+        """Who has a key of this name; None for nobody."""
+        return self._named.get(name)
 
 
 def unknown_key(secret: bytes | None) -> GatewayError:
@@ -156,6 +162,11 @@ def mint(randomness: int) -> str:
     """Make a key out of at least 192 random bits: `gw_live_`, 30 base62 digits, 6 base62 digits of CRC32 over both."""
     body = PREFIX + _base62(randomness, _SECRET_DIGITS)
     return body + _base62(zlib.crc32(body.encode()), _CHECK_DIGITS)
+
+
+def looks_minted(secret: bytes) -> bool:
+    """Whether a secret has the outer form of a key that we made; cheap, for every request."""
+    return len(secret) == len(PREFIX) + _SECRET_DIGITS + _CHECK_DIGITS and secret.startswith(_PREFIX)
 
 
 def well_formed(secret: bytes) -> bool:

@@ -19,6 +19,13 @@ from gateway.core.request import Dialect, Form
 from gateway.core.standing import Standing
 from gateway.core.translate import ImageFormat, Plan, Rules
 
+# OpenAI counts tokens for its own models; 302 tells none, and clients crash where the object is missing.
+NO_TOKENS: Final = {
+    "total_tokens": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}
 # How an address in our own store is written in the cache: its origin is the caller's, who may come by several names.
 MEDIA: Final = "media:"
 
@@ -26,6 +33,12 @@ MEDIA: Final = "media:"
 def media_name(url: str) -> str | None:
     """The name of a picture in our own store; None for any other address."""
     return url.removeprefix(MEDIA) if url.startswith(MEDIA) else None
+
+
+def located(url: str, origin: str) -> str:
+    """Where a picture is for a caller who knows us by an origin."""
+    name = media_name(url)
+    return url if name is None else f"{origin}/v1/media/{name}"
 
 
 @dataclass(frozen=True, slots=True)

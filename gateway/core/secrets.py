@@ -3,12 +3,16 @@
 None stands for another, so that what is seen of one says nothing of the rest.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 from typing import Final
 
 SHORTEST: Final = 32
 _FEWEST_KINDS: Final = 8
+_FEWEST_BYTES: Final = 24
+_MOST_BYTES: Final = 64
 _PLACEHOLDERS: Final = ("changeme", "change-me", "change_me", "placeholder", "replace", "example", "your-", "your_")
 
 
@@ -22,6 +26,15 @@ def weakness(secret: str) -> str | None:
     if any(word in lower for word in _PLACEHOLDERS) or len(set(secret)) < _FEWEST_KINDS:
         return "it is a placeholder, which anybody can guess"
     return None
+
+
+def is_signing_secret(secret: str) -> bool:
+    """Whether a secret is one of Standard Webhooks: `whsec_`, and 24 to 64 bytes in base64."""
+    try:
+        data = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return secret.startswith("whsec_") and _FEWEST_BYTES <= len(data) <= _MOST_BYTES
 
 
 def derive(secret: str, label: str) -> bytes:

@@ -5,6 +5,7 @@ from gateway.flights.drain import Drain
 from gateway.flights.errands import Errands
 from gateway.flights.flights import Flights
 from gateway.flights.gallery import Gallery
+from gateway.flights.jobs import JobRuns
 from gateway.flights.paid import PaidCall, follow
 from gateway.flights.recovery import Recovery
 from gateway.flights.repeated import Repeated, told_again
@@ -18,6 +19,7 @@ __all__ = [
     "Flights",
     "Flown",
     "Gallery",
+    "JobRuns",
     "PaidCall",
     "Recovery",
     "Repeated",

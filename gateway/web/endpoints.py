@@ -7,21 +7,34 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+import msgspec
 import orjson
 from starlette.types import Receive, Scope
 
 from gateway import __version__
-from gateway.core.errors import GatewayError, Kind
+from gateway.core.errors import GatewayError, Kind, invalid_value
+from gateway.core.jobs import Job
 from gateway.core.keys import check_model, credentials, may_use
 from gateway.core.order import Asked
 from gateway.core.repeats import name_of
 from gateway.core.request import Dialect, Form, plain
+from gateway.later import Asking, Later
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
 from gateway.web.middleware import read_body
 from gateway.web.openapi import document
 from gateway.web.places import WebOptions, origin
-from gateway.web.render import JSON, Reply, images_reply, json_reply, model_object, models_reply
+from gateway.web.render import (
+    JSON,
+    Reply,
+    done_reply,
+    images_reply,
+    job_reply,
+    json_reply,
+    model_object,
+    models_reply,
+    taken_headers,
+)
 from gateway.web.scope import DEPLOYMENT, HEADERS, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
@@ -45,6 +58,7 @@ class Endpoints:
     database_answers: Callable[[], Awaitable[bool]]
     scrape: Callable[[], bytes]
     options: WebOptions
+    later: Later
 
     async def generations(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/generations`."""
@@ -57,6 +71,21 @@ class Endpoints:
     async def variations(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/variations`, multipart."""
         return await self._images(Dialect.VARIATIONS, scope, receive)
+
+    async def generations_async(self, scope: Scope, receive: Receive) -> Reply:
+        """`POST /v1/images/generations/async`, for those who cannot say Prefer."""
+        outcome = begin(scope, Dialect.GENERATIONS)
+        asked = self._asked(Dialect.GENERATIONS, scope, receive)
+        asking = await self.later.accept(_secret(scope[HEADERS]), asked, outcome, self._origin(scope))
+        if not asking.can_wait:
+            raise invalid_value("stream", "A job has no stream: leave it out, or POST to /v1/images/generations.")
+        return await self._taken(scope, asking)
+
+    async def job(self, scope: Scope, _receive: Receive) -> Reply:
+        """`GET /v1/images/jobs/{id}`."""
+        outcome = begin(scope, "jobs")
+        job = await self.later.find(_secret(scope[HEADERS]), scope["path_params"]["id"], outcome)
+        return await self._job(scope, job)
 
     async def plan(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/plan`."""
@@ -126,13 +155,17 @@ class Endpoints:
 
     async def _images(self, dialect: Dialect, scope: Scope, receive: Receive) -> Reply:
         outcome = begin(scope, dialect)
-        asked = self._asked(dialect, scope, receive)
-        order = await self.gateway.accept(_secret(scope[HEADERS]), asked, outcome)
-        order = await self.gateway.admit(order)
+        asked, headers = self._asked(dialect, scope, receive), scope[HEADERS]
+        if prefers_async(headers.get(b"prefer")):
+            asking = await self.later.accept(_secret(headers), asked, outcome, self._origin(scope))
+            if asking.can_wait:
+                return await self._taken(scope, asking)
+            order = await self.gateway.admit(asking.unnamed)
+        else:
+            order = await self.gateway.admit(await self.gateway.accept(_secret(headers), asked, outcome))
         if order.stream:
             return stream_reply(self.gateway, order)
-        # Only what lies in our own store needs the name by which the caller knows us.
-        place = origin(scope, self.options) if self.gateway.gallery.media is not None else b""
+        place = self._origin(scope).encode()
         try:
             if self.options.keepalive_after > 0:
                 return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
@@ -140,6 +173,24 @@ class Endpoints:
         except BaseException:  # of several pictures some may have come; of a wait that is cancelled too
             order.held.close()
             raise
+
+    async def _taken(self, scope: Scope, asking: Asking) -> Reply:
+        job, order = await self.later.submit(asking)
+        preferred = prefers_async(scope[HEADERS].get(b"prefer"))
+        reply = await self._job(scope, job)
+        return msgspec.structs.replace(
+            reply, status=202, headers=[*reply.headers, *taken_headers(job, order, preferred=preferred)]
+        )
+
+    async def _job(self, scope: Scope, job: Job) -> Reply:
+        if job.ended is None or job.ended.error is not None:
+            return job_reply(job)
+        answer, close = await self.later.answer(job.ended)
+        return done_reply(job, answer, self._origin(scope).encode(), close)
+
+    def _origin(self, scope: Scope) -> str:
+        # Only what lies in our own store needs the name by which the caller knows us.
+        return origin(scope, self.options).decode() if self.gateway.gallery.media is not None else ""
 
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers = scope[HEADERS]
@@ -199,6 +250,13 @@ def _expect_json(content_type: bytes, dialect: Dialect) -> None:
     }[dialect]
     message = f"The content type is {plain(kind)}; send the body as {wanted}."
     raise GatewayError(Kind.UNSUPPORTED_MEDIA_TYPE, message)
+
+
+def prefers_async(prefer: bytes | None) -> bool:
+    """Whether `Prefer` (RFC 7240) asks for an answer that can be come back for."""
+    return prefer is not None and any(
+        part.partition(b";")[0].strip().lower() == b"respond-async" for part in prefer.split(b",")
+    )
 
 
 def _patience(headers: dict[bytes, bytes]) -> float | None:

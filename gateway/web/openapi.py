@@ -11,6 +11,7 @@ from gateway.core.coerce import Policy
 from gateway.core.errors import Kind
 from gateway.web.openapi_admin import admin_paths, admin_schemas
 from gateway.web.openapi_answers import HEADERS, OF_KEPT, OF_MEDIA, OF_PICTURES, answer, errors, retry_headers
+from gateway.web.openapi_jobs import PREFER, job_paths, job_schemas, taken, webhooks
 from gateway.web.openapi_schemas import error_of, ref, schemas
 
 Json = dict[str, Any]
@@ -36,8 +37,8 @@ _KEYED: Final = _PUBLIC | {Kind.INVALID_API_KEY, Kind.KEY_DISABLED, Kind.KEY_EXP
 _STORED: Final = _PUBLIC | {Kind.UNKNOWN_URL, Kind.IMAGE_UNAVAILABLE}
 # What is said of paths that are none of ours.
 _NO_PATH: Final = frozenset({Kind.UNKNOWN_URL, Kind.METHOD_NOT_ALLOWED})
-_OF_ADMIN: Final = frozenset({Kind.NOT_FOUND, Kind.CONFLICT})
-_DRAWING: Final = frozenset(set(Kind) - _NO_PATH - _OF_ADMIN)
+_OF_THINGS: Final = frozenset({Kind.NOT_FOUND, Kind.CONFLICT})
+_DRAWING: Final = frozenset(set(Kind) - _NO_PATH - _OF_THINGS)
 _PLANNING: Final = frozenset(
     kind
     for kind in _DRAWING - {Kind.CONTENT_POLICY, Kind.STILL_RUNNING, Kind.IMAGE_UNAVAILABLE}
@@ -83,6 +84,8 @@ _CONDITIONS: Final = [
 
 def document(version: str, models: Sequence[str]) -> Json:
     """The document. `models` are the ids to suggest for `model`; any other name that leads to a model is taken too."""
+    known = schemas(models)
+    paths = {**_image_paths(), **job_paths(_PLANNING, [_COERCION, _CACHE, PREFER]), **_model_paths(models)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -93,9 +96,10 @@ def document(version: str, models: Sequence[str]) -> Json:
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in ("images", "models", "operation", "administration")],
-        "paths": {**_image_paths(), **_model_paths(models), **_media_path(), **_open_paths(), **admin_paths()},
+        "paths": {**paths, **_media_path(), **_open_paths(), **admin_paths()},
+        "webhooks": webhooks(),
         "components": {
-            "schemas": {**schemas(models), **admin_schemas()},
+            "schemas": {**known, **job_schemas(known), **admin_schemas()},
             "headers": HEADERS,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -151,7 +155,10 @@ def _image_paths() -> Json:
 def _drawing(name: str, summary: str, bodies: dict[str, str], event: str) -> Json:
     content = {"application/json": ref("ImagesResponse"), "text/event-stream": ref(event)}
     done = answer("The pictures, or with `stream` an event for each as it comes.", content, OF_PICTURES)
-    return _operation(name, "images", summary, {"200": done}, _DRAWING, parameters=_DRAWN, requestBody=_body(bodies))
+    later = {"202": taken()} if "application/json" in bodies else {}
+    parameters = [*_DRAWN, PREFER] if later else _DRAWN
+    answers = {"200": done, **later}
+    return _operation(name, "images", summary, answers, _DRAWING, parameters=parameters, requestBody=_body(bodies))
 
 
 def _model_paths(models: Sequence[str]) -> Json:

@@ -28,6 +28,8 @@ HEADERS: Final[dict[str, Json]] = {
                 ("reset", {"type": "string", "pattern": "^[0-9hms.]+$"}, "when all are free again, like `20.5s`"),
             )
         ),
+        ("location", True, {"type": "string", "pattern": "^/v1/images/jobs/"}, "Where to come back to."),
+        ("preference-applied", False, {"const": "respond-async"}, "Of a Prefer that was heeded."),
         ("www-authenticate", True, {"const": "Bearer"}, "How to say the key."),
         ("cache-status", False, {"type": "string", "pattern": "^gateway; "}, "RFC 9211, of the least lucky picture."),
         ("x-gateway-cache", False, {"enum": list(WORDS)}, "The same in a word."),

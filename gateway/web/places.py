@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from gateway.web.scope import DEPLOYMENT, HEADERS
 
-_DEPLOYMENT = re.compile(r"/deployments/([^/]+)(/images/[a-z]+)")
+_DEPLOYMENT = re.compile(r"/deployments/([^/]+)(/images/[a-z]+(?:/async)?)")
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 _SCHEMES: Final = frozenset({b"http", b"https"})
 _ROOTS: Final = ("/images/", "/models", "/media/")

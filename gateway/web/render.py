@@ -15,7 +15,8 @@ import pybase64
 from gateway.core.catalogue import MICRO, Model
 from gateway.core.coerce import Adjustment
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.order import Answer, Picture, media_name
+from gateway.core.jobs import Job, describe
+from gateway.core.order import NO_TOKENS, Answer, Order, Picture, located
 from gateway.core.outcome import WORDS, CacheState
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
 from gateway.core.standing import Standing, go_duration
@@ -29,17 +30,12 @@ _PIECE: Final = 3 * 16 * 1024
 # What is read of a picture at a time: a slow reader holds one block and one piece.
 _BLOCK: Final = 4 * _PIECE
 _CLOSING: Final = b'"}'
+# When to ask for a job that is not done: pictures take seconds.
+_COME_BACK: Final = (b"retry-after", b"2")
+_AT_ONCE: Final = (b"retry-after", b"1")
 _OUTPUT_FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 _SIZES: Final = frozenset({"1024x1024", "1024x1536", "1536x1024"})
-# OpenAI counts tokens for its own models; 302 tells none, and clients crash where the object is missing.
-USAGE: Final = b',"usage":' + orjson.dumps(
-    {
-        "total_tokens": 0,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
-    }
-)
+USAGE: Final = b',"usage":' + orjson.dumps(NO_TOKENS)
 # When the catalogue's source page was read; OpenAI's clients want a date of each model.
 _CREATED: Final = 1_745_000_000
 
@@ -107,8 +103,7 @@ def standing_headers(standings: Iterable[Standing]) -> Headers:
 
 def error_body(error: GatewayError) -> dict[str, object]:
     """OpenAI's error object."""
-    row = error.kind.row
-    return {"message": error.message, "type": row.type, "param": error.param, "code": row.code}
+    return {**error.body}
 
 
 def images_reply(answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
@@ -121,7 +116,36 @@ def images_reply(answer: Answer, origin: bytes, close: Callable[[], None]) -> Re
     ]
     if answer.replayed:
         headers.append(REPLAYED)
-    head = b'{"created":%d,"data":[' % answer.created
+    return _pictures(headers, b"{", answer, origin, close)
+
+
+def taken_headers(job: Job, order: Order, *, preferred: bool) -> Headers:
+    """Of a request that was taken to be done later: where to ask for it and when, and what changed in it."""
+    return [
+        (b"location", b"/v1/images/jobs/" + job.id.encode()),
+        *([(b"preference-applied", b"respond-async")] if preferred else []),
+        *([] if job.ended is None else [_AT_ONCE]),
+        *adjusted_header(order.plan.adjustments),
+        *standing_headers(order.standings),
+    ]
+
+
+def job_reply(job: Job) -> Reply:
+    """A job without pictures: it is not done, so come back, or it failed."""
+    told = describe(job)
+    if job.ended is None:
+        return json_reply(told, headers=[_COME_BACK])
+    error = job.ended.error
+    return json_reply(told if error is None else {**told, "error": error.body})
+
+
+def done_reply(job: Job, answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
+    """A job with its pictures: what is told of a job and OpenAI's ImagesResponse are one object."""
+    return _pictures([JSON], orjson.dumps(describe(job))[:-1] + b",", answer, origin, close)
+
+
+def _pictures(headers: Headers, begun: bytes, answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
+    head = begun + b'"created":%d,"data":[' % answer.created
     usage = USAGE if answer.usage else b""
     if answer.format == "url":
         tail = b"]" + usage + b"}"
@@ -235,8 +259,7 @@ async def _pieces(head: bytes, parts: list[tuple[bytes, Picture]], tail: bytes) 
 
 
 def _url(picture: Picture, origin: bytes) -> bytes:
-    name = media_name(picture.url)
-    return orjson.dumps(picture.url) if name is None else b'"%b/v1/media/%b"' % (origin, name.encode())
+    return orjson.dumps(located(picture.url, origin.decode()))
 
 
 def _cache_headers(pictures: list[Picture]) -> Headers:

@@ -29,6 +29,8 @@ _EXPOSED: Final = (
     "openai-version",
     "retry-after",
     "retry-after-ms",
+    "location",
+    "preference-applied",
     "x-should-retry",
     "x-ratelimit-limit-requests",
     "x-ratelimit-limit-images",
@@ -61,10 +63,12 @@ def build(site: Site) -> ASGIApp:
         ("POST", "/v1/images/generations"): endpoints.generations,
         ("POST", "/v1/images/edits"): endpoints.edits,
         ("POST", "/v1/images/variations"): endpoints.variations,
+        ("POST", "/v1/images/generations/async"): endpoints.generations_async,
         ("POST", "/v1/images/plan"): endpoints.plan,
     }
     routes: list[BaseRoute] = [
         *(_route(path, endpoint, method) for (method, path), endpoint in hot.items()),
+        _route("/v1/images/jobs/{id}", endpoints.job),
         _route("/v1/models", endpoints.models),
         _route("/v1/models/{id:path}", endpoints.model),
         *site.more,

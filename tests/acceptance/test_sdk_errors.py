@@ -185,8 +185,8 @@ def test_what_may_be_sent_again_says_after_what_time(limited: Served, simulator:
 
     assert [answer.headers["retry-after"] for answer in answers] == ["10", "3"]
     assert answers[0].headers["retry-after-ms"] == "10000"
-    assert (again.status_code, again.json()["error"]["code"]) == (429, "upstream_rate_limited")
-    assert 1000 <= int(again.headers["retry-after-ms"]) <= 3000
+    # The only key is asked again: its callers were told to wait, and 302 may limit one model and not another.
+    assert again.status_code == 200
 
 
 def test_nothing_sent_is_a_server_error_that_may_be_sent_again(http: DefaultHttpxClient, unreachable: Served) -> None:

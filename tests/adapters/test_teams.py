@@ -71,6 +71,14 @@ async def test_a_key_is_known_by_its_secret_alone(directory: TeamDirectory) -> N
         assert directory.find(wrong) is None
 
 
+async def test_a_key_is_known_by_its_id_too(database: Database, directory: TeamDirectory) -> None:
+    await change(database, KEYS, KEYS.c.id == "key_1", revoked=1.0)
+    await directory.refresh()
+
+    assert directory.named("key_1") == Caller("key_1", "design", Terms(disabled=True))
+    assert directory.named("key_2") is None
+
+
 async def test_without_the_same_secret_no_key_is_known(database: Database, directory: TeamDirectory) -> None:
     other = TeamDirectory(database, OURS[::-1], FakeClock())
     await other.refresh()

@@ -72,7 +72,7 @@ def test_every_route_is_in_the_document_and_the_reverse() -> None:
         yield
 
     nothing = cast("Any", None)
-    endpoints = Endpoints(nothing, nothing, nothing, bytes, WebOptions(1, 1))
+    endpoints = Endpoints(nothing, nothing, nothing, bytes, WebOptions(1, 1), nothing)
     admin = admin_routes(Admin("", nothing, nothing, nothing, nothing, nothing))
     front = build(Site(endpoints, nothing, nothing, lifespan, more=(media_route(nothing), *admin)))
     dispatch = cast("Dispatch", cast("Front", front)._app)

@@ -99,7 +99,7 @@ async def _lifespan(_app: Starlette) -> AsyncIterator[None]:
 def serving(world: World, keepalive_after: float = 0.0, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
     """The whole application on a world of fakes."""
     options = WebOptions(MEGABYTE, MEGABYTE, keepalive_after)
-    endpoints = Endpoints(world.gateway, NoStore(), well, bytes, options)
+    endpoints = Endpoints(world.gateway, NoStore(), well, bytes, options, world.later)
     return build(Site(endpoints, world.observer, world.clock, _lifespan, cors_origins))
 
 

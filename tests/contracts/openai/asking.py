@@ -2,6 +2,7 @@
 
 import io
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,13 +21,15 @@ GENERATIONS: Final = "/v1/images/generations"
 EDITS: Final = "/v1/images/edits"
 VARIATIONS: Final = "/v1/images/variations"
 PLAN: Final = "/v1/images/plan"
+LATER: Final = "/v1/images/generations/async"
+JOB: Final = "/v1/images/jobs/{id}"
 MODELS: Final = "/v1/models"
 MODEL: Final = "/v1/models/{id}"
 MEDIA: Final = "/v1/media/{name}"
 ADMIN: Final = "/admin/v1"
 OPEN: Final = ("/livez", "/readyz", "/metrics", "/openapi.json", "/")
 _GETS: Final = {MODELS: MODELS, MODEL: "/v1/models/dall-e-3", **{path: path for path in OPEN}}
-_POSTS: Final = (GENERATIONS, EDITS, VARIATIONS, PLAN)
+_POSTS: Final = (GENERATIONS, EDITS, VARIATIONS, PLAN, LATER)
 NO_KEY: Final = {"authorization": ""}
 _TOO_MANY: Final = [(f"x-{number}", "") for number in range(101)]
 _FAST: Final = "dall-e-2-t2i"
@@ -105,6 +108,7 @@ def exchanges() -> tuple[Exchange, ...]:
         gateways = {
             "plain": {"upstream_timeout": "3", "max_body": "65536", "max_form": "65536"},
             "governed": {"admin_key": ADMIN_KEY},
+            "calling": {"webhook_hosts": "hooks.example", "webhook_secret": f"whsec_{'MfKQ9r8GKYqr' * 4}"},
             "keeping": {"media": "local", "response_format_default": "both", "keepalive_after": "0.7"},
             "busy": {},
             "alone": {"upstream_url": f"http://{nobody}", "redis_url": f"redis://{nobody}"},
@@ -114,6 +118,7 @@ def exchanges() -> tuple[Exchange, ...]:
             several: list[tuple[str, Callable[[Asker], None]]] = [
                 *((plain, ask) for ask in (_generations, _edits, _models, _slow, _refused, _failed, _not_served)),
                 *((keeping, ask) for ask in (_kept, _kept_alive)),
+                (urls["calling"], _later),
                 (busy, _busy),
                 (alone, _alone),
                 (urls["governed"], _governed),
@@ -191,6 +196,41 @@ def _edits(asker: Asker) -> None:
     asker.ask("edit in plain text", EDITS, content=b"x", headers={"content-type": "text/plain"}, expect=415)
     asker.ask("edit too large", EDITS, files={"image": bytes(65537)}, data={"prompt": "snow"}, expect=413)
     asker.ask("edit without a key", EDITS, {}, headers=NO_KEY, expect=401)
+
+
+def _later(asker: Asker) -> None:
+    prefer = {"prefer": "respond-async"}
+    taken = asker.ask("later", LATER, {"model": _FAST, "prompt": "[[delay:0.5]] later", "n": 2}, expect=202)
+    url = taken.headers["location"]
+    asker.get("not done", JOB, url=url)
+    _wait(asker, url)
+    asker.get("done", JOB, url=url)
+    asker.get("done, head", JOB, url=url, method="HEAD")
+    asker.get("OPTIONS of a job", "", url=url, method="OPTIONS", expect=204)
+    adjusted = {"model": "gpt-image-1", "prompt": "later, in base64", "size": "1536x1024"}
+    taken = asker.ask("preferred", GENERATIONS, adjusted, headers=prefer, expect=202)
+    _wait(asker, taken.headers["location"])
+    asker.get("done in base64", JOB, url=taken.headers["location"])
+    asker.ask("done at once", LATER, adjusted, headers=prefer, expect=202)
+    edit = {"prompt": "later", "images": [{"image_url": "https://example.com/a.png"}]}
+    asker.ask("edit later", EDITS, edit, headers=prefer, expect=202)
+    failing = {"model": _FAST, "prompt": "[[fail:nsfw]] later", "webhook": None}
+    taken = asker.ask("fails later", LATER, failing, expect=202)
+    _wait(asker, taken.headers["location"])
+    asker.get("failed", JOB, url=taken.headers["location"])
+    hook = {"model": _FAST, "prompt": "hook", "webhook": "https://elsewhere.example/"}
+    asker.ask("webhook elsewhere", LATER, hook, expect=400)
+    asker.ask("stream later", LATER, {"prompt": "x", "stream": True}, expect=400)
+    asker.ask("later without a key", LATER, {}, headers=NO_KEY, expect=401)
+    asker.ask("later, unknown model", LATER, {"prompt": "x", "model": "no-such-model"}, expect=404)
+    asker.get("no such job", JOB, url="/v1/images/jobs/x", expect=404)
+    asker.get("job without a key", JOB, url=url, headers=NO_KEY, expect=401)
+
+
+def _wait(asker: Asker, url: str) -> None:
+    while (answer := asker.client.get(url)).json()["status"] != "done":
+        time.sleep(0.02)
+    answer.raise_for_status()
 
 
 def _models(asker: Asker) -> None:

@@ -155,3 +155,5 @@ def _requests() -> None:
         sa.Column("finished", sa.Double),
     )
     op.create_index("ix_jobs_created", "jobs", ["created"])
+    open_ = sa.text("told IS NULL")
+    op.create_index("jobs_open", "jobs", ["owner"], sqlite_where=open_, postgresql_where=open_)

@@ -166,6 +166,9 @@ class Directory(Protocol):
     def find(self, secret: bytes) -> Caller | None:
         """Who holds a secret, without I/O. A revoked key's terms are disabled."""
 
+    def named(self, id_: str) -> Caller | None:
+        """Who holds the key of an id, without I/O; as `find`."""
+
     async def refresh(self) -> None:
         """Learn what has changed since the last time. Raises `DatabaseUnavailableError`."""
 
