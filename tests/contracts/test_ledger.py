@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from sqlalchemy import Connection, text
 
 from gateway.adapters.database import Database
 from gateway.adapters.ledger import SqlLedger
@@ -212,6 +213,17 @@ async def test_what_was_reserved_and_not_sent_is_let_go(ledger: SqlLedger, datab
 
     assert await money(database) == {(0, 0)}
     assert row.error.kind is Kind.STORE_UNAVAILABLE  # as who waits for it elsewhere is told: it may be tried again
+
+
+async def test_what_is_reserved_is_on_disk_whatever_the_server_thinks_of_that(database: Database) -> None:
+    """A server may be set to tell of a commit before it is written; a crash would then forget what was paid."""
+
+    def work(connection: Connection) -> str:
+        name = "synchronous" if connection.dialect.name == "sqlite" else "synchronous_commit"
+        asked = text(f"PRAGMA {name}" if connection.dialect.name == "sqlite" else f"SHOW {name}")
+        return str(connection.scalar(asked))
+
+    assert await database.write(work) in {"2", "on"}  # 2 is FULL
 
 
 async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, database_url: str) -> None:
