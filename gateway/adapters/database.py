@@ -245,4 +245,8 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _take_the_writers_lock(connection: Connection) -> None:
-    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"))
+    # A server or a role may be set to tell of commits before they are on disk: what is paid would not outlive a crash.
+    durable = (
+        "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
+    )
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK}), {durable}"))
