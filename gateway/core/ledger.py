@@ -116,11 +116,11 @@ def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> 
     match row.state:
         case State.SUCCEEDED:
             return again or (row.flight == draft.flight and now - row.finished < _LINGER)
-        case State.UNKNOWN:
-            return again or (own and now - row.finished < unknown_hold)
+        case State.FAILED if not row.actual:
+            return False  # what surely cost nothing may be tried again
         case _:
-            # What surely cost nothing may be tried again; what was billed without a picture is told to who paid.
-            return again and bool(row.actual)
+            # Unknown, or unknown until its bill came: billed without a picture.
+            return again or (own and now - row.finished < unknown_hold)
 
 
 def day_of(now: float) -> str:
