@@ -22,6 +22,9 @@ _BEAT_EVERY: Final = LEASE / 3
 # 302 promises no time within which a call is on its books: it is asked at once, then ever more rarely, and after a day
 # it is for a person to say.
 _LONGEST_PAUSE: Final = 600.0
+# Whose heart stopped this long could not reach the database. Nor could the others, maybe: they are not dead for that,
+# and have a lease's time to say so.
+_OUTAGE: Final = 2 * _BEAT_EVERY
 _BILLS_FOR: Final = 86_400.0
 _LOST: Final = "The gateway's worker that made this call died; the picture may have been billed."
 
@@ -29,6 +32,14 @@ _LOST: Final = "The gateway's worker that made this call died; the picture may h
 class _Pause(NamedTuple):
     until: float
     length: float
+
+
+@dataclass(slots=True)
+class _Heart:
+    """When it beat last, and until when nobody is taken for dead."""
+
+    beaten: float | None = None
+    patient_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +56,21 @@ class Recovery:
     confirm: bool = False
     pauses: dict[str, "_Pause"] = field(default_factory=dict)
     """When each row's bill is asked for next."""
+    heart: _Heart = field(default_factory=_Heart)
 
     async def run(self) -> None:
-        """Go on until cancelled; the database may come and go."""
-        while True:
-            await self._unless_away(self._beat)
-            await self._unless_away(self.ask_for_bills)
-            await asyncio.sleep(_BEAT_EVERY)
+        """Go on until cancelled; the database may come and go, and 302 may be slow to tell its bills."""
+        await asyncio.gather(self._again_and_again(self.beat), self._again_and_again(self.ask_for_bills))
+
+    async def beat(self) -> None:
+        """Say that this worker lives, and go on with what dead ones left."""
+        await self.ledger.beat()
+        now, heart = self.clock.monotonic(), self.heart
+        if heart.beaten is not None and now - heart.beaten >= _OUTAGE:
+            heart.patient_until = now + LEASE
+        heart.beaten = now
+        if now >= heart.patient_until:
+            await self.adopt_orphans()
 
     async def adopt_orphans(self) -> None:
         """End or go on with what is in flight without a living worker."""
@@ -85,9 +104,10 @@ class Recovery:
         length = min(_BEAT_EVERY if pause is None else 2 * pause.length, _LONGEST_PAUSE)
         self.pauses[row.id] = _Pause(self.clock.monotonic() + length, length)
 
-    async def _beat(self) -> None:
-        await self.ledger.beat()
-        await self.adopt_orphans()
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._unless_away(work)
+            await asyncio.sleep(_BEAT_EVERY)
 
     def _resume(self, row: Generation) -> Callable[[], Awaitable[Flown]]:
         async def resume() -> Flown:

@@ -1,5 +1,7 @@
 """What a dead worker left is ended, and unknown outcomes are settled by their bills."""
 
+import asyncio
+
 import pytest
 
 from gateway.core.catalogue import Catalogue, Model
@@ -84,3 +86,45 @@ async def test_bills_are_asked_for_ever_more_rarely_until_they_come(world: World
 
     assert asked == 5  # at 0, 5, 15, 35 and 75 seconds
     assert world.transcript() == ["bill 302-9", "correct 41000"]
+
+
+async def test_after_an_outage_of_the_database_the_living_have_time_to_say_so(world: World) -> None:
+    recovering = recovery(world)
+    await recovering.beat()
+    world.clock.advance(20)
+    await left(world)
+
+    await recovering.beat()
+    at_once = world.ledger.rows[0].finished
+    for _ in range(4):
+        world.clock.advance(5)
+        await recovering.beat()
+
+    assert at_once is None
+    assert world.ledger.rows[0].state is State.UNKNOWN
+
+
+async def test_a_worker_that_starts_adopts_at_once(world: World) -> None:
+    await left(world)
+
+    await recovery(world).beat()
+
+    assert world.ledger.rows[0].state is State.UNKNOWN
+
+
+async def test_a_bill_that_does_not_come_keeps_no_heart_from_beating(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flights.recovery._BEAT_EVERY", 0.001)
+    row = await left(world)
+    world.ledger._replace(row, state=State.UNKNOWN, request_id="302-9", finished=1.0, owner="me")
+
+    async def hangs(_request_id: str, _key: str) -> int:
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(world.upstream, "bill", hangs)
+    running = asyncio.get_running_loop().create_task(recovery(world).run())
+    try:
+        await until(lambda: world.record.verbs.count("beat") > 3)
+    finally:
+        running.cancel()
