@@ -37,11 +37,12 @@ class SqlRepeats:
         return None if found.answer is None else _DECODE(found.answer)
 
     async def keep(self, key: str, name: str, repeat: Repeat) -> None:
-        """Note how it ended, unless that was noted before."""
+        """Note how it ended, unless that was noted before; a picture that came late is worth more than an error."""
+        noted = _I.answer.is_(None)
+        if repeat.urls:
+            noted |= _I.answer.contains('"urls":[]')
         statement = (
-            update(IDEMPOTENCY)
-            .where(_I.key == key, _I.name == name, _I.answer.is_(None))
-            .values(answer=_ENCODE(repeat).decode())
+            update(IDEMPOTENCY).where(_I.key == key, _I.name == name, noted).values(answer=_ENCODE(repeat).decode())
         )
         await self._database.write(lambda connection: connection.execute(statement))
 

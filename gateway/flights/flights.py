@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from gateway.core.errors import GatewayError, internal_error
+from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.ports import Observer
 
 T = TypeVar("T")
@@ -47,8 +47,11 @@ class Flights(Generic[T]):
 
         Raises:
             TimeoutError: it has not landed yet; it goes on.
-            GatewayError: the flight's failure, the same for all who wait.
+            GatewayError: the flight's failure, the same for all who wait; but a budget that is used up is of who began
+                it, and the others fly themselves.
         """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
         flight = None if fresh else self._live.get(key)
         joined = flight is not None
         if flight is None:
@@ -57,9 +60,11 @@ class Flights(Generic[T]):
         if not flight.done():
             raise TimeoutError
         result = flight.result()
-        if isinstance(result, GatewayError):
-            raise result.copy()
-        return Landed(result, joined)
+        if not isinstance(result, GatewayError):
+            return Landed(result, joined)
+        if joined and result.kind is Kind.INSUFFICIENT_QUOTA:
+            return await self.join(key, begin, until - loop.time(), fresh=True)
+        raise result.copy()
 
     async def drain(self, within: float | None = None) -> None:
         """Wait until every flight has landed, at most `within` seconds; each is bounded by the upstream's deadline."""

@@ -28,6 +28,14 @@ async def test_a_name_is_claimed_and_told_how_it_ended(repeats: SqlRepeats) -> N
     assert await repeats.claim("other", "name", b"another") is None
 
 
+async def test_a_picture_that_came_late_takes_the_place_of_the_error(repeats: SqlRepeats) -> None:
+    await repeats.claim("key", "name", b"digest")
+    await repeats.keep("key", "name", Repeat(1, code="upstream_unknown", message='"urls":["'))
+    await repeats.keep("key", "name", REPEAT)
+
+    assert await repeats.claim("key", "name", b"digest") == REPEAT
+
+
 async def test_another_request_under_the_same_name_is_refused(repeats: SqlRepeats) -> None:
     await repeats.claim("key", "name", b"digest")
 
