@@ -165,11 +165,12 @@ class Gateway:
         payload = order.plan.payloads[slot]
         fresh = not order.asked.look_up
         # A fresh picture is for its caller alone, who may have given up waiting and come back for it.
-        key = f"{order.caller.key}:{payload.fingerprint}" if fresh else payload.fingerprint
+        own = f"{order.caller.key}:{payload.fingerprint}"
+        key = own if fresh else payload.fingerprint
         alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone)
+            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone, own=own)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None

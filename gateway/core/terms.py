@@ -133,11 +133,9 @@ def read_time(name: str, value: object) -> float:
     if isinstance(value, str) and re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value):
         value = float(value)
     if isinstance(value, str) and _RFC_3339.fullmatch(value):
-        try:
-            return datetime.fromisoformat(value.upper()).timestamp()
-        except (ValueError, OverflowError):
-            pass
-    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST:
+        with contextlib.suppress(ValueError, OverflowError):
+            value = datetime.fromisoformat(value.upper()).timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST:
         return float(value)
     raise invalid_value(name, f"{name} must be a time like 2027-01-31T00:00:00Z, or seconds since 1970.")
 

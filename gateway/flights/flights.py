@@ -39,16 +39,16 @@ class Flights(Generic[T]):
         return len(self._tasks)
 
     async def join(
-        self, key: str, begin: Callable[[], Awaitable[T]], within: float, *, fresh: bool = False
+        self, key: str, begin: Callable[[], Awaitable[T]], within: float, *, fresh: bool = False, own: str = ""
     ) -> Landed[T]:
         """Wait for the flight of this key, at most `within` seconds, beginning it where there is none.
 
-        A fresh one is begun in any case; who comes after with the same key joins it.
+        A fresh one is begun in any case; who comes after with the same key joins it. Where it was refused for the money
+        of whoever began it, those who joined fly by their `own` key.
 
         Raises:
             TimeoutError: it has not landed yet; it goes on.
-            GatewayError: the flight's failure, the same for all who wait; but a budget that is used up is of who began
-                it, and the others fly themselves.
+            GatewayError: the flight's failure, the same for all who wait.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + within
@@ -62,8 +62,8 @@ class Flights(Generic[T]):
         result = flight.result()
         if not isinstance(result, GatewayError):
             return Landed(result, joined)
-        if joined and result.kind is Kind.INSUFFICIENT_QUOTA:
-            return await self.join(key, begin, until - loop.time(), fresh=True)
+        if joined and own not in {"", key} and result.kind is Kind.INSUFFICIENT_QUOTA:
+            return await self.join(own, begin, max(0.0, until - loop.time()))
         raise result.copy()
 
     async def drain(self, within: float | None = None) -> None:

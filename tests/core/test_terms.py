@@ -85,6 +85,8 @@ WRONG = [
     ("expires", 3600),
     ("expires", -1),
     ("expires", 1e300),
+    ("expires", "9999-12-31T23:59:59-23:59"),
+    ("expires", "9999-12-31T23:59:59.999999Z"),
     ("expires", True),
     ("coercion", "rough"),
     ("coercion", 1),
