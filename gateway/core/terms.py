@@ -27,6 +27,8 @@ _GLOB: Final = re.compile(r"[A-Za-z0-9*?!\[\]._:/-]{1,200}")
 _MOST_GLOBS: Final = 100
 _MOST: Final = 1_000_000_000
 _LONGEST: Final = 30
+# Decimal itself takes underscores, spaces and the digits of every script.
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 _LAST: Final = 253_402_300_799.0  # the end of the year 9999
 _COUNTS: Final = ("rpm", "ipm", "concurrency")
@@ -148,9 +150,11 @@ def _count(name: str, value: object) -> int:
 
 def _budget(name: str, value: object) -> int:
     amount = None
-    if isinstance(value, int | float | str) and not isinstance(value, bool) and len(str(value)) <= _LONGEST:
-        with contextlib.suppress(InvalidOperation):
-            amount = Decimal(str(value))
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        text = str(value)
+        if len(text) <= _LONGEST and _NUMBER.fullmatch(text):
+            with contextlib.suppress(InvalidOperation):
+                amount = Decimal(text)
     if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST:
         raise invalid_value(name, f"{name} must be USD from 0 to {_MOST}, or null for no limit.")
     micro = amount * MICRO
