@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
@@ -38,7 +38,7 @@ class SqlRepeats:
 
     async def keep(self, key: str, name: str, repeat: Repeat) -> None:
         """Note how it ended, unless that was noted before; a picture that came late is worth more than an error."""
-        noted = _I.answer.is_(None)
+        noted: ColumnElement[bool] = _I.answer.is_(None)
         if repeat.urls:
             noted |= _I.answer.contains('"urls":[]')
         statement = (

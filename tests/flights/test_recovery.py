@@ -120,7 +120,8 @@ async def test_a_bill_that_does_not_come_keeps_no_heart_from_beating(
     world.ledger._replace(row, state=State.UNKNOWN, request_id="302-9", finished=1.0, owner="me")
 
     async def hangs(_request_id: str, _key: str) -> int:
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        return 0
 
     monkeypatch.setattr(world.upstream, "bill", hangs)
     running = asyncio.get_running_loop().create_task(recovery(world).run())
