@@ -58,4 +58,9 @@ def _claim(connection: Connection, key: str, name: str, digest: bytes) -> Any:  
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {"key": key, "name": name, "digest": digest, "created": now()}
     statement = dialect.insert(IDEMPOTENCY).values(values).on_conflict_do_nothing().returning(_I.key)
-    return None if connection.execute(statement).first() else connection.execute(select(IDEMPOTENCY).where(mine)).one()
+    if connection.execute(statement).first():
+        return None
+    # Refused at first and let in hours later, it is of then: what it pays for may not outlive its name.
+    unanswered = mine & (_I.digest == digest) & _I.answer.is_(None)
+    connection.execute(update(IDEMPOTENCY).where(unanswered).values(created=now()))
+    return connection.execute(select(IDEMPOTENCY).where(mine)).one()

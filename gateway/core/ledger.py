@@ -109,8 +109,9 @@ def earlier(draft: Draft, rows: Sequence[Generation], now: float, unknown_hold: 
 
 def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> bool:
     own = row.key == draft.caller.key
-    again = draft.attempt is not None and row.attempt == draft.attempt and now - row.created < REPEATED_WITHIN
-    again = again or (draft.is_retry and own and now - row.created < RETRIED_WITHIN)
+    age = now - row.created
+    again = own and draft.attempt is not None and row.attempt == draft.attempt and age < REPEATED_WITHIN
+    again = again or (own and draft.is_retry and age < RETRIED_WITHIN)
     if row.finished is None:
         return again or row.flight == draft.flight
     match row.state:

@@ -5,6 +5,9 @@ from typing import Final, Protocol
 from gateway.core.errors import GatewayError, Kind
 from gateway.ports import Clock
 
+# Who stops a service tells every process of it, and the parent tells its workers too.
+_ONE_SIGNAL: Final = 3.0
+
 
 class _Flights(Protocol):
     def __len__(self) -> int: ...
@@ -45,8 +48,10 @@ class Drain:
             self._since = self._clock.monotonic()
 
     def hurry(self) -> None:
-        """Wait for nothing any more."""
-        self._since = self._clock.monotonic() - self._timeout
+        """Wait for nothing any more, unless it has only just begun: then it is the same signal by another way."""
+        now = self._clock.monotonic()
+        if self._since is None or now - self._since >= _ONE_SIGNAL:
+            self._since = now - self._timeout
 
     def is_over(self) -> bool:
         """Whether the process may end."""
