@@ -89,7 +89,7 @@ async def judge(scene: Scene, errands: Sequence[Errand], calls: Sequence[dict[st
     """Wait for quiet, then hold the run against the promises."""
     verdict = Verdict()
     books = await _quiet(scene, verdict)
-    _judge_charges(errands, calls, verdict)
+    _judge_charges(errands, calls, books, verdict)
     _judge_money(books, calls, await scene.charged(), verdict)
     await _judge_pictures(books, verdict)
     _judge_answers(errands, verdict)
@@ -113,7 +113,7 @@ async def _quiet(scene: Scene, verdict: Verdict) -> Books:
         await asyncio.sleep(0.2)
 
 
-def _judge_charges(errands: Sequence[Errand], calls: Sequence[dict[str, Any]], verdict: Verdict) -> None:
+def _judge_charges(errands: Sequence[Errand], calls: Sequence[dict[str, Any]], books: Books, verdict: Verdict) -> None:
     """I1: each errand was charged once at most."""
     charged = Counter(call["payload"]["prompt"] for call in calls if call["cost"])
     verdict.charges = charged.total()
@@ -121,6 +121,9 @@ def _judge_charges(errands: Sequence[Errand], calls: Sequence[dict[str, Any]], v
         if charged[errand.prompt] > 1:
             verdict.double += 1
             verdict.wrong.append(f"I1: {errand.kind} was charged {charged[errand.prompt]} times: {errand}")
+            ids = {call["request_id"] for call in calls if call["payload"]["prompt"] == errand.prompt}
+            fingerprints = {row.fingerprint for row in books.rows if row.request_id in ids}
+            verdict.wrong += [str(row._mapping) for row in books.rows if row.fingerprint in fingerprints]
 
 
 def _judge_money(books: Books, calls: Sequence[dict[str, Any]], charged: int, verdict: Verdict) -> None:

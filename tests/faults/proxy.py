@@ -64,8 +64,8 @@ class Wire:
         self._running.add(task)
         try:
             await self._carry(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # cut by either side, or by `close`
         finally:
             self._running.discard(task)
             writer.close()

@@ -92,6 +92,7 @@ async def run(plan: Plan) -> Report:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
         verdict.wrong += watch.short[:3]
+        verdict.wrong += scene.done if verdict.wrong else []
         report.faults += scene.wire.met + load.met
     return replace(
         report,
@@ -113,7 +114,9 @@ async def _round(plan: Plan, scene: Scene, load: Load, faults: Counter[str], lot
     try:
         await asyncio.sleep(lot.uniform(0.1, plan.within))
         faults[name] += 1
+        began = time.time()
         await known[name](scene, lot)
+        scene.done.append(f"{name} from {began:.3f} to {time.time():.3f}")
     finally:
         await asking
         scene.wire.mend()

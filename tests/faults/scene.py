@@ -62,6 +62,8 @@ class Scene:
     port: int = 0
     said: list[str] = field(default_factory=list)
     """All that gateways which are no more have written."""
+    done: list[str] = field(default_factory=list)
+    """What was done to it, and when."""
     program: Program | None = None
 
     @property
