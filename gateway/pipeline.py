@@ -180,8 +180,8 @@ class Gateway:
 
     def reserve(self, order: Order, slot: int) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
-        self.drain.check()
         draft_id, payload = token_hex(16), order.plan.payloads[slot]
+        order.bill.want(order.plan.model.price)
         draft = Draft(
             id=draft_id,
             flight=payload.fingerprint if order.asked.look_up else draft_id,
@@ -190,8 +190,10 @@ class Gateway:
             model=order.outcome.model,
             reserved=order.plan.model.price,
             ttl=self.options.picture_ttl if order.asked.keep else 0,
+            bill=order.bill,
             attempt=order.attempt(slot),
             is_retry=order.asked.is_retry,
+            refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft)
 

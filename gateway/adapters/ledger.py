@@ -203,11 +203,15 @@ class SqlLedger:
         if found:
             rows = [_generation(row) for row in found]
             if (before := earlier(draft, rows, found[0].now, self._unknown_hold)) is not None:
+                draft.bill.hold(draft.id, draft.reserved)
                 return EarlierError(before)
+        if draft.refusal is not None:
+            return draft.refusal
         budgets = budgets_of(draft.caller, day)
         moves = moves_of(connection)
-        if (used_up := moves.used_up(budgets, draft.reserved)) is not None:
+        if (used_up := moves.used_up(budgets, draft.bill.open(draft.id))) is not None:
             return exhausted(used_up, day)
+        draft.bill.hold(draft.id, draft.reserved)
         values: dict[str, Any] = {
             "id": draft.id,
             "flight": draft.flight,

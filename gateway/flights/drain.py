@@ -32,10 +32,16 @@ class Drain:
         """Whether it has begun."""
         return self._since is not None
 
+    def refusal(self) -> GatewayError | None:
+        """Why nothing new may be paid for; None where it may."""
+        if not self.draining:
+            return None
+        return GatewayError(Kind.DRAINING, "The gateway is stopping; ask again, and another one draws.")
+
     def check(self) -> None:
         """Raise `draining` where nothing new may be paid for."""
-        if self.draining:
-            raise GatewayError(Kind.DRAINING, "The gateway is stopping; ask again, and another one draws.")
+        if (refusal := self.refusal()) is not None:
+            raise refusal
 
     @property
     def left(self) -> float:

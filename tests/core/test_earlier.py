@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway.core.keys import Caller
-from gateway.core.ledger import Draft, Generation, State, earlier
+from gateway.core.ledger import Bill, Draft, Generation, State, earlier
 
 
 def test_an_attempt_is_of_its_key_alone_however_the_names_are_put_together() -> None:
@@ -16,7 +16,7 @@ def test_an_attempt_is_of_its_key_alone_however_the_names_are_put_together() -> 
         "state": State.SUCCEEDED,
     }
     row = Generation(**fields | {"flight": "1", "created": 0.0, "finished": 1.0})
-    own = Draft("2", "2", "2", Caller("a:b", "team"), "model", 1, 0, attempt)
+    own = Draft("2", "2", "2", Caller("a:b", "team"), "model", 1, 0, Bill(), attempt)
 
     assert earlier(own, [row], 10.0, 60.0) == row
     assert earlier(msgspec.structs.replace(own, caller=Caller("a", "team")), [row], 10.0, 60.0) is None
