@@ -232,8 +232,7 @@ class SqlLedger:
             self._renew(connection)
         connection.execute(_INSERT, values)
         moves.hold(budgets, draft.reserved)
-        unset = dict.fromkeys(Generation.__struct_fields__)
-        at = self._clock.now()
+        at, unset = self._clock.now(), dict.fromkeys(Generation.__struct_fields__)
         return Generation(**{**unset, **values, "state": State.SENT, "created": at, "sent": at})
 
     def _renew(self, connection: Connection) -> None:
