@@ -79,6 +79,30 @@ def read_overlap(value: object) -> int:
     return value
 
 
+def read_cost(data: Mapping[str, object]) -> int:
+    """What a picture cost, `cost` of a body, in micro-USD.
+
+    Raises:
+        GatewayError: `missing_parameter`, `invalid_value`.
+    """
+    refuse_unknown(data, "cost")
+    if data.get("cost") is None:
+        raise GatewayError(
+            Kind.MISSING_PARAMETER, "cost is missing; it is USD, 0 for what was not billed.", param="cost"
+        )
+    return _usd("cost", data["cost"])
+
+
+def refuse_unknown(data: Mapping[str, object], *known: str) -> None:
+    """Refuse fields that are not known.
+
+    Raises:
+        GatewayError: `invalid_value`, naming the field.
+    """
+    for name in data.keys() - set(known):
+        raise invalid_value(name[:60], f"There is no field {name[:60]!r}; there is {', '.join(known)}.")
+
+
 def check_within(key: Terms, team: Terms) -> None:
     """Refuse a key whose limits are above its team's.
 
@@ -149,6 +173,10 @@ def _count(name: str, value: object) -> int:
 
 
 def _budget(name: str, value: object) -> int:
+    return _usd(name, value, ", or null for no limit")
+
+
+def _usd(name: str, value: object, otherwise: str = "") -> int:
     amount = None
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         text = str(value)
@@ -156,7 +184,7 @@ def _budget(name: str, value: object) -> int:
             with contextlib.suppress(InvalidOperation):
                 amount = Decimal(text)
     if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST:
-        raise invalid_value(name, f"{name} must be USD from 0 to {_MOST}, or null for no limit.")
+        raise invalid_value(name, f"{name} must be USD from 0 to {_MOST}{otherwise}.")
     micro = amount * MICRO
     if micro != micro.to_integral_value():
         raise invalid_value(name, f"{name} must be USD with at most 6 decimals.")

@@ -83,7 +83,7 @@ async def test_what_changes_in_the_file_changes_and_what_vanishes_ends(
     await apply(declarations, WEB)
     await directory.refresh()
     assert directory.find(FIRST.encode()) == Caller(caller.key, "design", Terms(), Terms(rpm=60))
-    rows = (await Records(database).audit(Wanted())).data
+    rows = (await Records(database, FakeClock()).audit(Wanted())).data
     assert {row["actor"] for row in rows} == {"file"}
     assert [row["action"] for row in reversed(rows)] == [
         *("team.create", "key.create"),
