@@ -167,7 +167,8 @@ def test_nothing_is_left_running(simulator: Simulator, tmp_path: Path, workers: 
     gateway.program.end()
 
     assert len(started) >= int(workers)
-    assert [pid for pid in started if not is_gone(pid)] == []
+    # The interpreter's own helper ends when it notices that its parent has.
+    wait_until(lambda: all(is_gone(pid) for pid in started))
     assert not (tmp_path / "valkey.sock").exists()
 
 
