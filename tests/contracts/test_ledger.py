@@ -77,6 +77,19 @@ async def test_an_unknown_outcome_keeps_its_hold_until_its_bill_comes(ledger: Sq
     assert await ledger.unsettled(confirm=True, since=0) == []
 
 
+async def test_an_unknown_outcome_is_told_again_though_its_bill_has_come(ledger: SqlLedger) -> None:
+    """What was billed without a picture is not paid again at once, whoever asks with that key and however."""
+    row = await ledger.reserve(draft(), "k_1")
+    await ledger.end(row, Ending(State.UNKNOWN, None, error=LOST, request_id="r1"))
+    [unknown] = await ledger.unsettled(confirm=False, since=0)
+    await ledger.correct(unknown, 41_000)
+
+    with pytest.raises(EarlierError) as found:
+        await ledger.reserve(draft("2", flight="f1", fingerprint="f1"), "k_1")
+
+    assert found.value.row.error.kind is Kind.UPSTREAM_UNKNOWN
+
+
 async def test_an_ending_that_is_told_twice_is_settled_once(ledger: SqlLedger, database: Database) -> None:
     row = await ledger.reserve(draft(), "k_1")
     ending = Ending(State.SUCCEEDED, PRICE, URL)

@@ -75,9 +75,10 @@ class Report:
 
 async def run(plan: Plan) -> Report:
     """Play one run to its end."""
-    started, lot = time.monotonic(), Random(plan.seed)
+    # A lot each, or what the wire draws, which hangs on microseconds, would change everything else.
+    started, lot, of_wire = time.monotonic(), Random(plan.seed), Random(plan.seed)
     setup = replace(plan.setup)
-    async with staged(setup, lot, concurrency=1000, budget_day=10**12) as scene:
+    async with staged(setup, of_wire, concurrency=1000, budget_day=10**12) as scene:
         load, watch = Load(scene), Watch(scene)
         watching = asyncio.get_running_loop().create_task(watch.run())
         errands: list[Errand] = []
@@ -108,14 +109,15 @@ async def _round(plan: Plan, scene: Scene, load: Load, faults: Counter[str], lot
     """Load, and one injury in the midst of it."""
     errands = load.errands(plan.errands, plan.within, lot, plan.failing)
     known = injuries(plan.setup.database, plan.setup.workers)
-    name = lot.choice([*(plan.kinds or known)])
+    name, moment, hurting = lot.choice([*(plan.kinds or known)]), lot.uniform(0.1, plan.within), Random(lot.random())
+    asking_lot = Random(lot.random())
     scene.wire.rate = plan.rate
-    asking = asyncio.get_running_loop().create_task(load.run(errands, lot))
+    asking = asyncio.get_running_loop().create_task(load.run(errands, asking_lot))
     try:
-        await asyncio.sleep(lot.uniform(0.1, plan.within))
+        await asyncio.sleep(moment)
         faults[name] += 1
         began = time.time()
-        await known[name](scene, lot)
+        await known[name](scene, hurting)
         scene.done.append(f"{name} from {began:.3f} to {time.time():.3f}")
     finally:
         await asking
