@@ -48,7 +48,7 @@ class Durable:
             directory=TeamDirectory(database, secret, clock),
             counter=UsageCounter(database, clock),
             roster=Roster(database, secret, clock, parse_static(settings.keys)),
-            records=Records(database),
+            records=Records(database, clock),
             report=UsageReport(database),
             declarations=Declarations(database, clock, parse_static(settings.keys)),
             declared=declared,

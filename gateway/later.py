@@ -95,6 +95,16 @@ class Later:
         await self._leave(order)
         return job, order
 
+    async def check(self, order: Order) -> None:
+        """Refuse an order that was admitted and would have to be drawn, where nothing new may be paid for.
+
+        Raises:
+            GatewayError: `draining`.
+        """
+        if not _is_kept(order) and self.gateway.drain.draining:
+            await self._leave(order)
+            self.gateway.drain.check()
+
     async def find(self, secret: bytes | None, id_: str, outcome: Outcome) -> Job:
         """A job of whoever asks.
 

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DRAIN: Final = "drain"
 """Under which name the server finds our `Drain` in the state of the lifespan."""
+_SWITCH_EVERY: Final = 0.001
 _SWEEP_EVERY: Final = 600.0
 # How long a stopping worker waits for a database that is away, in seconds.
 _WRITE_WITHIN: Final = 10.0
@@ -121,3 +123,5 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
+    # The thread that writes to the database may hold the interpreter no longer than callers notice.
+    sys.setswitchinterval(_SWITCH_EVERY)

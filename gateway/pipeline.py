@@ -165,11 +165,12 @@ class Gateway:
         payload = order.plan.payloads[slot]
         fresh = not order.asked.look_up
         # A fresh picture is for its caller alone, who may have given up waiting and come back for it.
-        key = f"{order.caller.key}:{payload.fingerprint}" if fresh else payload.fingerprint
+        own = f"{order.caller.key}:{payload.fingerprint}"
+        key = own if fresh else payload.fingerprint
         alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone)
+            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone, own=own)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
@@ -179,8 +180,8 @@ class Gateway:
 
     def reserve(self, order: Order, slot: int) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
-        self.drain.check()
         draft_id, payload = token_hex(16), order.plan.payloads[slot]
+        order.bill.want(order.plan.model.price)
         draft = Draft(
             id=draft_id,
             flight=payload.fingerprint if order.asked.look_up else draft_id,
@@ -189,8 +190,10 @@ class Gateway:
             model=order.outcome.model,
             reserved=order.plan.model.price,
             ttl=self.options.picture_ttl if order.asked.keep else 0,
+            bill=order.bill,
             attempt=order.attempt(slot),
             is_retry=order.asked.is_retry,
+            refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft)
 

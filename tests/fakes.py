@@ -99,9 +99,13 @@ class MemoryLedger:
         if self.gate is not None:
             await self.gate.wait()
         if (before := earlier(draft, self.rows[::-1], self.clock.now(), self.unknown_hold)) is not None:
+            draft.bill.hold(draft.id, draft.reserved)
             raise EarlierError(before)
-        if self.budget is not None and self.held + self.spent + draft.reserved > self.budget:
+        if draft.refusal is not None:
+            raise draft.refusal
+        if self.budget is not None and self.held + self.spent + draft.bill.open(draft.id) > self.budget:
             raise GatewayError(Kind.INSUFFICIENT_QUOTA, "The budget is used up.")
+        draft.bill.hold(draft.id, draft.reserved)
         self.held += draft.reserved
         fields: dict[str, Any] = (
             dict.fromkeys(Generation.__struct_fields__)

@@ -7,8 +7,9 @@ import pytest
 
 from gateway.core.catalogue import Catalogue
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.ledger import Draft, Generation
 from gateway.core.order import Answer, Asked, Options
-from tests.fakes import reading, until
+from tests.fakes import Recorder, reading, until
 from tests.world import FIRST, MODEL, SECOND, World
 
 BYTES = {"response_format": "b64_json"}
@@ -345,3 +346,27 @@ async def test_a_budget_that_is_used_up_sends_nothing(world: World) -> None:
         await world.ask()
 
     assert (caught.value.kind, world.upstream.bodies) == (Kind.INSUFFICIENT_QUOTA, [])
+
+
+async def test_one_that_joined_is_not_refused_for_the_budget_of_who_began(world: World) -> None:
+    reserve, world.ledger.record = world.ledger.reserve, Recorder()
+    asked = asyncio.Event()
+
+    async def refuse_the_first(draft: Draft, upstream_key: str) -> Generation:
+        if draft.caller.key == "second":
+            return await reserve(draft, upstream_key)
+        await asked.wait()
+        raise GatewayError(Kind.INSUFFICIENT_QUOTA, "The day's budget of team first is used up.")
+
+    world.ledger.reserve = refuse_the_first  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    poor = loop.create_task(world.ask())
+    await until(lambda: world.record.verbs.count("admit") == 1)
+    others = [loop.create_task(world.ask(secret)) for secret in (SECOND, SECOND, FIRST)]
+    await until(lambda: world.record.verbs.count("admit") == 4)
+    asked.set()
+    told = await asyncio.gather(poor, *others, return_exceptions=True)
+
+    codes = [one.kind.row.code if isinstance(one, GatewayError) else words(one)[0] for one in told]  # type: ignore[arg-type]
+    assert codes == ["insufficient_quota", "miss", "joined", "insufficient_quota"]
+    assert len(world.upstream.bodies) == 1

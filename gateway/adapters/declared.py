@@ -33,7 +33,8 @@ class Declarations:
             DatabaseUnavailableError: try again later.
         """
         if taken := sorted(self._static & teams.keys()):
-            raise DeclaredError(f"the team {taken[0]!r} has the name of a static key; choose another")
+            where = teams[taken[0]].place
+            raise DeclaredError(f"{where}: the team {taken[0]!r} has the name of a static key; choose another")
         now = self._clock.now()
         ids = {(team, key): name_key(secrets.randbits(136)) for team in teams for key in teams[team].keys}
 
@@ -54,7 +55,7 @@ def _apply_team(connection: Connection, now: float, name: str, team: DeclaredTea
         values = {"name": name, "source": FILE, "created": now, "revision": bump(connection)}
         connection.execute(TEAMS.insert().values(**values, **columns_of(team.terms)))
     else:
-        _check_ours(before, f"the team {name!r}")
+        _check_ours(before, f"{team.place}: the team {name!r}")
         _change(connection, TEAMS, before, columns_of(team.terms))
     after = one(connection, TEAMS, "name", name)
     told = Change(f"team:{name}", _told(before, now), _told(after, now))
@@ -66,13 +67,14 @@ def _apply_key(connection: Connection, now: float, names: tuple[str, str, str], 
     before = _key(connection, team, name)
     holder = _of_digest(connection, declared.digest)
     if holder is not None and (before is None or holder["id"] != before["id"]):
-        raise DeclaredError(f"the digest of the key {team}/{name} is that of {holder['team']}/{holder['name']}")
+        other = f"{holder['team']}/{holder['name']}"
+        raise DeclaredError(f"{declared.place}: the digest of the key {team}/{name} is that of {other}")
     columns = columns_of(declared.terms) | {"digest": declared.digest, "last_four": declared.last_four, "revoked": None}
     if before is None:
         values = {"id": id_, "team": team, "name": name, "source": FILE, "created": now, "revision": bump(connection)}
         connection.execute(KEYS.insert().values(**values, **columns))
     else:
-        _check_ours(before, f"the key {team}/{name}")
+        _check_ours(before, f"{declared.place}: the key {team}/{name}")
         _change(connection, KEYS, before, columns)
     after = _key(connection, team, name)
     told = Change(f"key:{id_ if before is None else before['id']}", _told(before, now), _told(after, now))

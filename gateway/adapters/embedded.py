@@ -25,6 +25,7 @@ _STOP_WITHIN: Final = 10.0
 # A unix socket's path may have 107 characters on Linux, 103 on macOS.
 _LONGEST_SOCKET: Final = 100
 _PR_SET_PDEATHSIG: Final = 1
+_SOCKET: Final = "valkey.sock"
 
 
 class EmbeddedError(Exception):
@@ -75,12 +76,12 @@ class EmbeddedValkey:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _socket(self) -> Path:
-        path = self._directory / "valkey.sock"
+        path = self._directory / _SOCKET
         if len(os.fsencode(path)) <= _LONGEST_SOCKET:
             return path
         if self._temporary is None:
             self._temporary = tempfile.mkdtemp(prefix="gateway302-")
-        return Path(self._temporary) / "valkey.sock"
+        return Path(self._temporary) / _SOCKET
 
     def _take_lock(self) -> None:
         self._lock = os.open(self._directory / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -153,6 +154,12 @@ class EmbeddedValkey:
                 self._launch()
             except EmbeddedError:
                 continue
+
+
+def running_in(data_dir: Path) -> str:
+    """Where the server of a gateway that runs in a folder is found; empty where there is none that we know of."""
+    path = data_dir.resolve() / _SOCKET
+    return f"unix://{path}" if path.is_socket() else ""
 
 
 def die_with_parent() -> None:

@@ -7,13 +7,11 @@ so that it happens once whoever tries it, however often.
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import (
     Boolean,
     Connection,
     Double,
     Insert,
-    Row,
     Select,
     Text,
     bindparam,
@@ -27,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
-from gateway.adapters.money import moves_of
+from gateway.adapters.money import COLUMNS, correct, generation_of, moves_of
 from gateway.adapters.tables import GENERATIONS, WORKERS, now
 from gateway.core.budgets import budgets_of, exhausted
 from gateway.core.errors import GatewayError, Kind
@@ -36,7 +34,6 @@ from gateway.core.limits import LEASE
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
-_COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 _MOST_EARLIER: Final = 50
 _MOST_UNSETTLED: Final = 1000
 _FORGET_WORKERS_AFTER: Final = 86_400.0
@@ -44,13 +41,13 @@ _NOT_SENT: Final = GatewayError(Kind.STORE_UNAVAILABLE, "The gateway's database 
 
 # The latest rows of a fingerprint or an attempt, each with the database's time.
 _LATEST: Final = (
-    select(*_COLUMNS, now().label("now"))
+    select(*COLUMNS, now().label("now"))
     .where(_G.fingerprint == bindparam("fingerprint"), _G.created > now() - RETRIED_WITHIN)
     .order_by(_G.created.desc())
     .limit(_MOST_EARLIER)
 )
 _OF_ATTEMPT: Final = (
-    select(*_COLUMNS, now().label("now")).where(_G.attempt == bindparam("of")).order_by(_G.created.desc())
+    select(*COLUMNS, now().label("now")).where(_G.attempt == bindparam("of")).order_by(_G.created.desc())
 )
 _INSERT: Final = insert(GENERATIONS).values(created=now(), sent=now())
 # Not by its version: a move that nobody heard of, for the database was slow to say so, was our own.
@@ -82,7 +79,7 @@ def _beat(dialect: Any) -> Insert:  # noqa: ANN401 - two modules of the same for
 
 # Each dialect writes it in its own way.
 _BEATS: Final = {"sqlite": _beat(sqlite), "postgresql": _beat(postgresql)}
-_ORPHANS: Final = select(*_COLUMNS).join(WORKERS, WORKERS.c.id == _G.owner, isouter=True).where(_G.finished.is_(None))
+_ORPHANS: Final = select(*COLUMNS).join(WORKERS, WORKERS.c.id == _G.owner, isouter=True).where(_G.finished.is_(None))
 _LEFT: Final = WORKERS.c.id.is_(None)
 
 
@@ -117,7 +114,7 @@ class SqlLedger:
         """Let go of what was reserved and not sent, if it was reserved at all."""
 
         def work(connection: Connection) -> None:
-            row = _one(connection, select(*_COLUMNS).where(_G.id == draft.id))
+            row = _one(connection, select(*COLUMNS).where(_G.id == draft.id))
             if row is not None and row.finished is None:
                 _end(connection, row, Ending(State.FAILED, 0, error=_NOT_SENT))
 
@@ -150,11 +147,11 @@ class SqlLedger:
 
     async def correct(self, row: Generation, actual: int) -> None:
         """Replace the planned cost of what has ended by the billed one; settle an unknown outcome by its bill."""
-        await self._database.write(lambda connection: _correct(connection, row, actual))
+        await self._database.write(lambda connection: correct(connection, row, actual))
 
     async def find(self, ids: Sequence[str]) -> list[Generation]:
         """The rows of these ids."""
-        return await self._database.read(lambda connection: _all(connection, select(*_COLUMNS).where(_G.id.in_(ids))))
+        return await self._database.read(lambda connection: _all(connection, select(*COLUMNS).where(_G.id.in_(ids))))
 
     async def beat(self) -> bool:
         """Renew this worker's lease on all it has in flight; whether it had not lapsed."""
@@ -190,7 +187,7 @@ class SqlLedger:
         wanted = [_G.state == State.UNKNOWN]
         if confirm:
             wanted.append((_G.state == State.SUCCEEDED) & (GENERATIONS.c.billed.is_(False)))
-        query = select(*_COLUMNS).where(or_(*wanted), _G.request_id.is_not(None), _G.created > since)
+        query = select(*COLUMNS).where(or_(*wanted), _G.request_id.is_not(None), _G.created > since)
         query = query.order_by(_G.created.desc()).limit(_MOST_UNSETTLED)
         return await self._database.read(lambda connection: _all(connection, query))
 
@@ -201,13 +198,17 @@ class SqlLedger:
         if draft.attempt is not None:
             found = [*connection.execute(_OF_ATTEMPT, {"of": draft.attempt}), *found]
         if found:
-            rows = [_generation(row) for row in found]
+            rows = [generation_of(row) for row in found]
             if (before := earlier(draft, rows, found[0].now, self._unknown_hold)) is not None:
+                draft.bill.hold(draft.id, draft.reserved)
                 return EarlierError(before)
+        if draft.refusal is not None:
+            return draft.refusal
         budgets = budgets_of(draft.caller, day)
         moves = moves_of(connection)
-        if (used_up := moves.used_up(budgets, draft.reserved)) is not None:
+        if (used_up := moves.used_up(budgets, draft.bill.open(draft.id))) is not None:
             return exhausted(used_up, day)
+        draft.bill.hold(draft.id, draft.reserved)
         values: dict[str, Any] = {
             "id": draft.id,
             "flight": draft.flight,
@@ -228,8 +229,7 @@ class SqlLedger:
             self._renew(connection)
         connection.execute(_INSERT, values)
         moves.hold(budgets, draft.reserved)
-        unset = dict.fromkeys(Generation.__struct_fields__)
-        at = self._clock.now()
+        at, unset = self._clock.now(), dict.fromkeys(Generation.__struct_fields__)
         return Generation(**{**unset, **values, "state": State.SENT, "created": at, "sent": at})
 
     def _renew(self, connection: Connection) -> None:
@@ -240,7 +240,7 @@ class SqlLedger:
             update(GENERATIONS)
             .where(_G.id == row.id, _G.version == row.version, _G.finished.is_(None))
             .values(**{"version": row.version + 1, **values})
-            .returning(*_COLUMNS)
+            .returning(*COLUMNS)
         )
         return await self._database.write(lambda connection: _one(connection, statement))
 
@@ -272,26 +272,10 @@ def _came_late(connection: Connection, row: Generation, url: str) -> bool:
     return connection.execute(update(GENERATIONS).where(paid).values(values)).rowcount > 0
 
 
-def _correct(connection: Connection, row: Generation, actual: int) -> None:
-    unknown = row.state is State.UNKNOWN
-    values: dict[str, Any] = {"actual": actual, "billed": True, "version": row.version + 1}
-    if unknown:
-        values["state"] = State.FAILED.value
-    still = (_G.id == row.id) & (_G.version == row.version) & (_G.state == row.state.value)
-    if connection.execute(update(GENERATIONS).where(still).values(values)).rowcount:
-        held, before = (-row.reserved, 0) if unknown else (0, row.actual or 0)
-        moves_of(connection).settle(row, held=held, spent=actual - before, images=0)
-
-
 def _one(connection: Connection, statement: Any) -> Generation | None:  # noqa: ANN401 - a select or an update
     row = connection.execute(statement).first()
-    return None if row is None else _generation(row)
+    return None if row is None else generation_of(row)
 
 
 def _all(connection: Connection, query: Select[Any]) -> list[Generation]:
-    return [_generation(row) for row in connection.execute(query)]
-
-
-def _generation(row: Row[Any]) -> Generation:
-    found = Generation(*row[: len(_COLUMNS)])
-    return msgspec.structs.replace(found, state=State(found.state))
+    return [generation_of(row) for row in connection.execute(query)]

@@ -7,15 +7,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Insert, Table, bindparam, select
+import msgspec
+from sqlalchemy import Connection, Insert, Row, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import before_commit
-from gateway.adapters.tables import BUDGETS, USAGE
+from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
 from gateway.core.budgets import Budget, budgets_of
 from gateway.core.keys import Caller
-from gateway.core.ledger import Generation
+from gateway.core.ledger import Generation, State
 
+_G: Final = GENERATIONS.c
+COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
+"""What `generation_of` wants of a row."""
 _TAKEN: Final = select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDGETS.c.held).where(
     BUDGETS.c.owner.in_(bindparam("owners", expanding=True)), BUDGETS.c.period.in_(bindparam("periods", expanding=True))
 )
@@ -87,6 +91,26 @@ class Moves:
 def moves_of(connection: Connection) -> Moves:
     """The moves of the transaction that is under way."""
     return before_commit(connection, Moves)
+
+
+def correct(connection: Connection, row: Generation, actual: int) -> bool:
+    """Replace the cost of what has ended by `actual`, an unknown outcome's hold too; False where the row has moved."""
+    unknown = row.state is State.UNKNOWN
+    values: dict[str, Any] = {"actual": actual, "billed": True, "version": row.version + 1}
+    if unknown:
+        values["state"] = State.FAILED.value
+    still = (_G.id == row.id) & (_G.version == row.version) & (_G.state == row.state.value)
+    if connection.execute(update(GENERATIONS).where(still).values(values)).rowcount == 0:
+        return False
+    held, before = (-row.reserved, 0) if unknown else (0, row.actual or 0)
+    moves_of(connection).settle(row, held=held, spent=actual - before, images=0)
+    return True
+
+
+def generation_of(row: Row[Any]) -> Generation:
+    """A row that begins with `COLUMNS`."""
+    found = Generation(*row[: len(COLUMNS)])
+    return msgspec.structs.replace(found, state=State(found.state))
 
 
 class _Upserts(NamedTuple):

@@ -1,25 +1,34 @@
-"""What was done and what was drawn, to be read again: the audit and the ledger, newest first."""
+"""What was done and what was drawn, to be read again: the audit and the ledger, newest first.
 
+One thing is written here: what a person says of an outcome that nobody else can know.
+"""
+
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_, select
 
 from gateway.adapters.database import Database
+from gateway.adapters.money import COLUMNS, correct, generation_of
+from gateway.adapters.rows import Change, one, write_down
 from gateway.adapters.tables import AUDIT, GENERATIONS
-from gateway.core.errors import GatewayError, invalid_value
+from gateway.core.errors import GatewayError, Kind, invalid_value
+from gateway.core.ledger import State
 from gateway.core.pages import Json, Page, Sought, Wanted, page_of
-from gateway.core.terms import told_time, usd
+from gateway.core.terms import read_cost, told_time, usd
+from gateway.ports import Clock
 
 _MOST_DIGITS: Final = 18
 _ROW: Final = GENERATIONS.c
 
 
 class Records:
-    """The readings. All of them may raise `DatabaseUnavailableError`."""
+    """Readings, and the settling of unknown outcomes. All may raise `DatabaseUnavailableError`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database: Final = database
+        self._clock: Final = clock
 
     async def audit(self, wanted: Wanted) -> Page:
         """Changes of teams and keys. Raises GatewayError: `invalid_value`."""
@@ -46,6 +55,37 @@ class Records:
             return page_of([_told_generation(row) for row in rows], wanted, "id")
 
         return await self._database.read(work)
+
+    async def generation(self, id_: str) -> Json:
+        """One row of the ledger. Raises GatewayError: `not_found`."""
+        return await self._database.read(lambda connection: _told_generation(_row(connection, id_)))
+
+    async def settle(self, actor: str, id_: str, data: Mapping[str, object]) -> Json:
+        """End an unknown outcome by its `cost`, as a person found it: what it held is let go, what it cost is spent.
+
+        Raises:
+            GatewayError: what is wrong with the cost, `not_found`, `conflict`.
+        """
+        now, cost = self._clock.now(), read_cost(data)
+
+        def work(connection: Connection) -> Json:
+            before = _row(connection, id_)
+            row = generation_of(connection.execute(select(*COLUMNS).where(_ROW.id == id_)).one())
+            if row.state is not State.UNKNOWN or not correct(connection, row, cost):
+                message = f"The generation {id_} is {row.state}; only one that is unknown can be settled."
+                raise GatewayError(Kind.CONFLICT, message)
+            after = _told_generation(_row(connection, id_))
+            change = Change(f"generation:{id_}", _told_generation(before), after)
+            write_down(connection, now, actor, "generation.settle", change)
+            return after
+
+        return await self._database.write(work)
+
+
+def _row(connection: Connection, id_: str) -> RowMapping:
+    if (row := one(connection, GENERATIONS, "id", id_)) is None:
+        raise GatewayError(Kind.NOT_FOUND, f"There is no generation {id_[:63]!r}.")
+    return row
 
 
 def _seek(sought: Sought) -> Select[tuple[object, ...]]:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
@@ -37,11 +37,12 @@ class SqlRepeats:
         return None if found.answer is None else _DECODE(found.answer)
 
     async def keep(self, key: str, name: str, repeat: Repeat) -> None:
-        """Note how it ended, unless that was noted before."""
+        """Note how it ended, unless that was noted before; a picture that came late is worth more than an error."""
+        noted: ColumnElement[bool] = _I.answer.is_(None)
+        if repeat.urls:
+            noted |= _I.answer.contains('"urls":[]')
         statement = (
-            update(IDEMPOTENCY)
-            .where(_I.key == key, _I.name == name, _I.answer.is_(None))
-            .values(answer=_ENCODE(repeat).decode())
+            update(IDEMPOTENCY).where(_I.key == key, _I.name == name, noted).values(answer=_ENCODE(repeat).decode())
         )
         await self._database.write(lambda connection: connection.execute(statement))
 
@@ -57,4 +58,9 @@ def _claim(connection: Connection, key: str, name: str, digest: bytes) -> Any:  
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {"key": key, "name": name, "digest": digest, "created": now()}
     statement = dialect.insert(IDEMPOTENCY).values(values).on_conflict_do_nothing().returning(_I.key)
-    return None if connection.execute(statement).first() else connection.execute(select(IDEMPOTENCY).where(mine)).one()
+    if connection.execute(statement).first():
+        return None
+    # Refused at first and let in hours later, it is of then: what it pays for may not outlive its name.
+    unanswered = mine & (_I.digest == digest) & _I.answer.is_(None)
+    connection.execute(update(IDEMPOTENCY).where(unanswered).values(created=now()))
+    return connection.execute(select(IDEMPOTENCY).where(mine)).one()

@@ -24,11 +24,11 @@ from gateway.adapters.rows import (
     write_down,
 )
 from gateway.adapters.tables import KEYS, TEAMS
-from gateway.core.errors import GatewayError, Kind, invalid_value
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import KEY_LABEL, Terms, mint, name_key
 from gateway.core.pages import Json, Page, Wanted, page_of
 from gateway.core.secrets import derive, digest_of
-from gateway.core.terms import check_within, read_name, read_overlap, read_terms
+from gateway.core.terms import check_within, read_name, read_overlap, read_terms, refuse_unknown
 from gateway.ports import Clock
 
 _LAST_DIGITS: Final = 4
@@ -150,7 +150,7 @@ class Roster:
         Raises:
             GatewayError: `invalid_value`, `not_found`, `conflict`.
         """
-        _refuse_unknown(data, "overlap")
+        refuse_unknown(data, "overlap")
         until, secret = self._clock.now() + read_overlap(data.get("overlap")), mint(secrets.randbits(192))
 
         def change(_connection: Connection, before: RowMapping) -> Json:
@@ -225,11 +225,6 @@ def _refuse_taken(connection: Connection, team: str, name: str) -> None:
 def _refuse_of_file(row: RowMapping) -> None:
     if row["source"] == FILE:
         raise _conflict(f"{row['name']!r} is declared in the teams file; change it there.")
-
-
-def _refuse_unknown(data: Mapping[str, object], *known: str) -> None:
-    for name in data.keys() - set(known):
-        raise invalid_value(name[:60], f"There is no field {name[:60]!r}; there is {', '.join(known)}.")
 
 
 def _without(data: Mapping[str, object], name: str) -> dict[str, object]:

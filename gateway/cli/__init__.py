@@ -4,6 +4,7 @@ import click
 
 from gateway import __version__
 from gateway.cli.database import migrate
+from gateway.cli.generations import generations
 from gateway.cli.inspect import check, models, plan
 from gateway.cli.serve import demo, serve
 from gateway.cli.simulate import simulate
@@ -17,5 +18,5 @@ def main() -> None:
     """An OpenAI-compatible gateway to the image models of 302.AI."""
 
 
-for command in (serve, demo, simulate, models, plan, check, migrate, teams, keys, usage):
+for command in (serve, demo, simulate, models, plan, check, migrate, teams, keys, usage, generations):
     main.add_command(command)

@@ -1,9 +1,9 @@
 """`migrate`, and what all commands do with the database before they use it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -17,10 +17,14 @@ from gateway.cli.terminal import settings_or_exit, stop
 from gateway.core.declared import DeclaredError
 from gateway.core.errors import GatewayError
 from gateway.core.keys import parse_static
+from gateway.core.pages import Json, Page, Wanted
 from gateway.ports import DatabaseUnavailableError
 from gateway.settings import Settings, SettingsError, read_teams
 
 T = TypeVar("T")
+
+ACTOR: Final = "cli"
+"""Who did it, in the audit."""
 
 
 @click.command()
@@ -84,6 +88,18 @@ def _on_database(work: Callable[[Database, Settings], Coroutine[Any, Any, T]], s
         stop(str(error))
     except DatabaseUnavailableError as error:
         stop(f"the database cannot be reached: {error}")
+
+
+async def every(read: Callable[[Wanted], Awaitable[Page]]) -> list[Json]:
+    """All entries of a list that comes in pages."""
+    found: list[Json] = []
+    wanted = Wanted()
+    while True:
+        page = await read(wanted)
+        found += page.data
+        if page.next is None:
+            return found
+        wanted = Wanted(after=page.next)
 
 
 def secret_or_exit(settings: Settings) -> str:

@@ -5,10 +5,11 @@ uvicorn by itself closes the port at once, so that whoever asks meanwhile is ref
 
 import os
 import signal
+from socket import socket
 from types import FrameType
 from typing import Any
 
-from uvicorn import Server
+from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
 from gateway.adapters.hangup import has_terminal
@@ -59,6 +60,25 @@ class Supervisor(multiprocess.Multiprocess):
     """
 
     had_terminal = False
+
+    def __init__(self, config: Config, sockets: list[socket]) -> None:
+        super().__init__(config, sockets)
+        self._told: set[int | None] = set()
+        signal.signal(signal.SIGTERM, self._hand_on)
+
+    def _hand_on(self, sig: int, _frame: FrameType | None) -> None:
+        # At once, and the second one too: uvicorn looks for signals twice a second, and no more when it is ending.
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, sig)
+                self._told.add(process.pid)
+        self.signal_queue.append(sig)
+
+    def terminate_all(self) -> None:
+        """End the workers that were not told yet; a second signal would hurry them."""
+        for process in self.processes:
+            if process.pid not in self._told:
+                process.terminate()
 
     def handle_hup(self) -> None:
         """Reload all workers; end with the terminal."""

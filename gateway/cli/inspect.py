@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -12,6 +13,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database, sqlite_file
+from gateway.adapters.embedded import running_in
 from gateway.adapters.migrations import is_current
 from gateway.adapters.redis_store import RedisStore, connect
 from gateway.adapters.teams import any_key
@@ -174,9 +176,9 @@ async def _check_upstream(settings: Settings) -> list[tuple[bool, str]]:
 
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[Store]:
-    """The Redis in which the workers share what they know, or none: the embedded one is the running gateway's."""
+    """The Redis in which the workers share what they know, or the running gateway's own; none where nothing runs."""
     try:
-        store = RedisStore(connect(settings.redis_url), lambda: None)
+        store = RedisStore(connect(settings.redis_url or running_in(Path(settings.data_dir))), lambda: None)
     except (ValueError, RedisError, RedisClusterException):
         yield _NoStore()
         return

@@ -38,6 +38,7 @@ from gateway.core.keys import mint
 from gateway.settings import WORKERS, Settings
 
 _LAST_ANSWERS: Final = 30
+_STANDSTILL: Final = 60
 _NO_KEYS: Final = """there is no key, so nobody could use the gateway. Make one and start again:
 
     gateway302 teams create my-team
@@ -139,6 +140,8 @@ def _config(workers: int) -> uvicorn.Config:
         timeout_keep_alive=75,
         # By then all flights have landed: so long the last answers may take to be read.
         timeout_graceful_shutdown=_LAST_ANSWERS,
+        # A worker that stands still for a moment is not killed for it, with all that it has in flight.
+        timeout_worker_healthcheck=_STANDSTILL,
     )
 
 

@@ -5,13 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import click
-import orjson
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.roster import Roster
-from gateway.cli.database import on_database, secret_or_exit
-from gateway.cli.terminal import settings_or_exit, stop, table
+from gateway.cli.database import ACTOR, every, on_database, secret_or_exit
+from gateway.cli.terminal import listing, settings_or_exit, show, stop
 from gateway.core.keys import KEY_LABEL, mint, parse_static, well_formed
 from gateway.core.pages import Page, Wanted
 from gateway.core.secrets import derive, digest_of
@@ -22,7 +21,6 @@ T = TypeVar("T")
 Json = dict[str, Any]
 Command = Callable[..., None]
 
-ACTOR: Final = "cli"
 _NONE: Final = "none"
 _NUMBERS: Final = ("rpm", "ipm", "concurrency")
 _HELP: Final = {
@@ -58,14 +56,14 @@ def list_teams() -> None:
     """Show all teams."""
     found = _all(lambda roster, wanted: roster.teams(wanted))
     columns = ("name", "rpm", "ipm", "concurrency", "budget_day", "budget_month", "expires", "disabled", "source")
-    _print(columns, found)
+    listing(columns, found)
 
 
 @teams.command("show")
 @click.argument("name")
 def show_team(name: str) -> None:
     """Show a team as JSON, with what it has spent."""
-    _show(_run(lambda roster: roster.team(name)))
+    show(_run(lambda roster: roster.team(name)))
 
 
 @teams.command("create")
@@ -73,7 +71,7 @@ def show_team(name: str) -> None:
 @_terms
 def create_team(name: str, **terms: str | None) -> None:
     """Make a team."""
-    _show(_run(lambda roster: roster.create_team(ACTOR, {"name": name, **_given(terms)})))
+    show(_run(lambda roster: roster.create_team(ACTOR, {"name": name, **_given(terms)})))
 
 
 @teams.command("set")
@@ -81,21 +79,21 @@ def create_team(name: str, **terms: str | None) -> None:
 @_terms
 def set_team(name: str, **terms: str | None) -> None:
     """Change what is given of a team's terms."""
-    _show(_run(lambda roster: roster.change_team(ACTOR, name, _given(terms))))
+    show(_run(lambda roster: roster.change_team(ACTOR, name, _given(terms))))
 
 
 @teams.command("disable")
 @click.argument("name")
 def disable_team(name: str) -> None:
     """Refuse all keys of a team until it is enabled again."""
-    _show(_run(lambda roster: roster.change_team(ACTOR, name, {"disabled": True})))
+    show(_run(lambda roster: roster.change_team(ACTOR, name, {"disabled": True})))
 
 
 @teams.command("enable")
 @click.argument("name")
 def enable_team(name: str) -> None:
     """Let a team's keys ask again."""
-    _show(_run(lambda roster: roster.change_team(ACTOR, name, {"disabled": False})))
+    show(_run(lambda roster: roster.change_team(ACTOR, name, {"disabled": False})))
 
 
 @keys.command("list")
@@ -103,14 +101,14 @@ def enable_team(name: str) -> None:
 def list_keys(team: str | None) -> None:
     """Show all keys; of their secrets the last four digits."""
     found = _all(lambda roster, wanted: roster.keys(wanted, team))
-    _print(("id", "team", "name", "last_four", "expires", "disabled", "revoked", "source"), found)
+    listing(("id", "team", "name", "last_four", "expires", "disabled", "revoked", "source"), found)
 
 
 @keys.command("show")
 @click.argument("key")
 def show_key(key: str) -> None:
     """Show a key as JSON, with what it has spent."""
-    _show(_run(lambda roster: roster.key(key)))
+    show(_run(lambda roster: roster.key(key)))
 
 
 @keys.command("create")
@@ -128,21 +126,21 @@ def create_key(team: str, name: str, **terms: str | None) -> None:
 @_terms
 def set_key(key: str, **terms: str | None) -> None:
     """Change what is given of a key's terms."""
-    _show(_run(lambda roster: roster.change_key(ACTOR, key, _given(terms))))
+    show(_run(lambda roster: roster.change_key(ACTOR, key, _given(terms))))
 
 
 @keys.command("disable")
 @click.argument("key")
 def disable_key(key: str) -> None:
     """Refuse a key until it is enabled again."""
-    _show(_run(lambda roster: roster.change_key(ACTOR, key, {"disabled": True})))
+    show(_run(lambda roster: roster.change_key(ACTOR, key, {"disabled": True})))
 
 
 @keys.command("enable")
 @click.argument("key")
 def enable_key(key: str) -> None:
     """Let a key ask again."""
-    _show(_run(lambda roster: roster.change_key(ACTOR, key, {"disabled": False})))
+    show(_run(lambda roster: roster.change_key(ACTOR, key, {"disabled": False})))
 
 
 @keys.command("rotate")
@@ -157,7 +155,7 @@ def rotate_key(key: str, overlap: int) -> None:
 @click.argument("key")
 def revoke_key(key: str) -> None:
     """End a key for good."""
-    _show(_run(lambda roster: roster.revoke_key(ACTOR, key)))
+    show(_run(lambda roster: roster.revoke_key(ACTOR, key)))
 
 
 @keys.command("digest")
@@ -196,32 +194,7 @@ def _run(work: Callable[[Roster], Awaitable[T]]) -> T:
 
 
 def _all(read: Callable[[Roster, Wanted], Awaitable[Page]]) -> list[Json]:
-    async def pages(roster: Roster) -> list[Json]:
-        found: list[Json] = []
-        wanted = Wanted()
-        while True:
-            page = await read(roster, wanted)
-            found += page.data
-            if page.next is None:
-                return found
-            wanted = Wanted(after=page.next)
-
-    return _run(pages)
-
-
-def _print(columns: tuple[str, ...], rows: list[Json]) -> None:
-    head = tuple(column.upper().replace("_", " ") for column in columns)
-    table([head, *(tuple(_cell(row[column]) for column in columns) for row in rows)])
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _show(value: Json) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    return _run(lambda roster: every(lambda wanted: read(roster, wanted)))
 
 
 def _tell(key: Json) -> None:

@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import click
+import orjson
 
 from gateway.core.catalogue import Catalogue, CatalogueError
 from gateway.options import catalogue
@@ -35,7 +36,24 @@ def table(rows: Sequence[tuple[str, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def listing(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Print these fields of rows in columns, under their names."""
+    head = tuple(column.upper().replace("_", " ") for column in columns)
+    table([head, *(tuple(_cell(row[column]) for column in columns) for row in rows)])
+
+
+def show(value: Mapping[str, object]) -> None:
+    """Print something as JSON."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
 def stop(message: str) -> NoReturn:
     """End the command with a sentence."""
     click.echo(f"gateway302: {message}", err=True)
     sys.exit(2)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)

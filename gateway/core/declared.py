@@ -11,7 +11,7 @@ models = ["flux-*"]
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.core.errors import GatewayError
@@ -28,19 +28,24 @@ class DeclaredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeclaredKey:
-    """A key of the file: the digest of its secret, and the last digits of that, where they are told."""
+    """A key of the file: the digest of its secret, and the last digits of that, where they are told.
+
+    `place` is `file:line`, for what is wrong with it beside the file.
+    """
 
     digest: bytes
     last_four: str
     terms: Terms
+    place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTeam:
-    """A team of the file, and its keys by name."""
+    """A team of the file, and its keys by name; `place` as of a key."""
 
     terms: Terms
     keys: Mapping[str, DeclaredKey]
+    place: str = field(default="", compare=False)
 
 
 def read_declared(source: str, text: str) -> dict[str, DeclaredTeam]:
@@ -82,13 +87,13 @@ class _Reader:
     def team(self, name: str, row: dict[str, Any]) -> DeclaredTeam:
         path = ("teams", name)
         self._named(name, path)
-        terms = self._terms({field: value for field, value in row.items() if field != "keys"}, path)
+        terms = self._terms({term: value for term, value in row.items() if term != "keys"}, path)
         keys = self.table(row.get("keys", {}), *path, "keys")
         found = {
             key: self._key(self.table(one, *path, "keys", key), terms, (*path, "keys", key))
             for key, one in keys.items()
         }
-        return DeclaredTeam(terms, found)
+        return DeclaredTeam(terms, found, place(self.source, self.text, *path))
 
     def _key(self, row: dict[str, Any], team: Terms, path: tuple[str, ...]) -> DeclaredKey:
         self._named(path[-1], path)
@@ -96,12 +101,12 @@ class _Reader:
         match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
         if match is None:
             raise self.wrong("must be what `gateway302 keys digest` prints", *path, "digest")
-        terms = self._terms({field: value for field, value in row.items() if field != "digest"}, path)
+        terms = self._terms({name: value for name, value in row.items() if name != "digest"}, path)
         try:
             check_within(terms, team)
         except GatewayError as error:
             raise self.wrong(error.message, *path, error.param or "") from error
-        return DeclaredKey(bytes.fromhex(match[1]), match[2] or "", terms)
+        return DeclaredKey(bytes.fromhex(match[1]), match[2] or "", terms, place(self.source, self.text, *path))
 
     def _named(self, name: str, path: tuple[str, ...]) -> None:
         try:
@@ -110,7 +115,7 @@ class _Reader:
             raise self.wrong(error.message, *path) from error
 
     def _terms(self, row: dict[str, Any], path: tuple[str, ...]) -> Terms:
-        plain = {field: _plain(value) for field, value in row.items()}
+        plain = {name: _plain(value) for name, value in row.items()}
         try:
             # What has expired may stay in the file.
             return read_terms(plain, Terms(), now=0)

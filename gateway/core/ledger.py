@@ -34,6 +34,26 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Bill:
+    """What one request is about to pay for: all of it must fit its budgets before any of it is sent. In micro-USD."""
+
+    def __init__(self) -> None:
+        self._wanted = 0
+        self._held: dict[str, int] = {}
+
+    def want(self, price: int) -> None:
+        """One more picture is to be paid for."""
+        self._wanted += price
+
+    def open(self, id_: str) -> int:
+        """What is still to be held, by this generation and those after it."""
+        return self._wanted - sum(price for held, price in self._held.items() if held != id_)
+
+    def hold(self, id_: str, price: int) -> None:
+        """A generation holds its price, or needs none; told twice it counts once."""
+        self._held[id_] = price
+
+
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """A generation that is about to be paid for.
 
@@ -48,8 +68,11 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     model: str
     reserved: int
     ttl: int
+    bill: Bill
     attempt: str | None = None
     is_retry: bool = False
+    refusal: GatewayError | None = None
+    """Why nothing new may be paid for, where it may not: then it can only join."""
 
 
 class Generation(msgspec.Struct, frozen=True, gc=False):
@@ -109,8 +132,9 @@ def earlier(draft: Draft, rows: Sequence[Generation], now: float, unknown_hold: 
 
 def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> bool:
     own = row.key == draft.caller.key
-    again = draft.attempt is not None and row.attempt == draft.attempt and now - row.created < REPEATED_WITHIN
-    again = again or (draft.is_retry and own and now - row.created < RETRIED_WITHIN)
+    age = now - row.created
+    again = own and draft.attempt is not None and row.attempt == draft.attempt and age < REPEATED_WITHIN
+    again = again or (own and draft.is_retry and age < RETRIED_WITHIN)
     if row.finished is None:
         return again or row.flight == draft.flight
     match row.state:

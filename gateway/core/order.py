@@ -13,6 +13,7 @@ from gateway.core.coerce import Adjustment, Policy
 from gateway.core.errors import invalid_value
 from gateway.core.held import Held, Holding
 from gateway.core.keys import Caller
+from gateway.core.ledger import Bill
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.repeats import Repeat
 from gateway.core.request import Dialect, Form
@@ -130,6 +131,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     place: "Place | None" = None
     repeat: Repeat | None = None
     held: Holding = msgspec.field(default_factory=Holding)
+    bill: Bill = msgspec.field(default_factory=Bill)
 
     def attempt(self, slot: int) -> str | None:
         """By what the ledger knows a picture of this very request."""

@@ -10,7 +10,7 @@ from gateway.core.errors import KIND_OF_CODE, GatewayError, Kind, invalid_value
 from gateway.core.translate import Plan
 
 # A structured field's string comes in quotes, by the IETF draft; Stripe's and everybody's comes without.
-_NAME: Final = re.compile(r'"[\x20-\x7e]{1,253}"|[\x21-\x7e][\x20-\x7e]{0,254}')
+_NAME: Final = re.compile(r'"[\x20-\x7e]{1,253}"|(?!""$)[\x21-\x7e][\x20-\x7e]{0,254}')
 # What ended a request that was sent is told again; what was refused before may be asked anew.
 _FINAL: Final = frozenset(
     {Kind.CONTENT_POLICY, Kind.UPSTREAM_INVALID_REQUEST, Kind.UPSTREAM_UNKNOWN, Kind.UPSTREAM_TIMEOUT}

@@ -27,6 +27,8 @@ _GLOB: Final = re.compile(r"[A-Za-z0-9*?!\[\]._:/-]{1,200}")
 _MOST_GLOBS: Final = 100
 _MOST: Final = 1_000_000_000
 _LONGEST: Final = 30
+# Decimal itself takes underscores, spaces and the digits of every script.
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
 _LAST: Final = 253_402_300_799.0  # the end of the year 9999
 _COUNTS: Final = ("rpm", "ipm", "concurrency")
@@ -75,6 +77,30 @@ def read_overlap(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_OVERLAP:
         raise invalid_value("overlap", f"overlap must be a whole number of seconds from 0 to {MOST_OVERLAP}.")
     return value
+
+
+def read_cost(data: Mapping[str, object]) -> int:
+    """What a picture cost, `cost` of a body, in micro-USD.
+
+    Raises:
+        GatewayError: `missing_parameter`, `invalid_value`.
+    """
+    refuse_unknown(data, "cost")
+    if data.get("cost") is None:
+        raise GatewayError(
+            Kind.MISSING_PARAMETER, "cost is missing; it is USD, 0 for what was not billed.", param="cost"
+        )
+    return _usd("cost", data["cost"])
+
+
+def refuse_unknown(data: Mapping[str, object], *known: str) -> None:
+    """Refuse fields that are not known.
+
+    Raises:
+        GatewayError: `invalid_value`, naming the field.
+    """
+    for name in data.keys() - set(known):
+        raise invalid_value(name[:60], f"There is no field {name[:60]!r}; there is {', '.join(known)}.")
 
 
 def check_within(key: Terms, team: Terms) -> None:
@@ -133,11 +159,9 @@ def read_time(name: str, value: object) -> float:
     if isinstance(value, str) and re.fullmatch(r"\d{1,12}(\.\d{1,6})?", value):
         value = float(value)
     if isinstance(value, str) and _RFC_3339.fullmatch(value):
-        try:
-            return datetime.fromisoformat(value.upper()).timestamp()
-        except (ValueError, OverflowError):
-            pass
-    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST:
+        with contextlib.suppress(ValueError, OverflowError):
+            value = datetime.fromisoformat(value.upper()).timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST:
         return float(value)
     raise invalid_value(name, f"{name} must be a time like 2027-01-31T00:00:00Z, or seconds since 1970.")
 
@@ -149,12 +173,18 @@ def _count(name: str, value: object) -> int:
 
 
 def _budget(name: str, value: object) -> int:
+    return _usd(name, value, ", or null for no limit")
+
+
+def _usd(name: str, value: object, otherwise: str = "") -> int:
     amount = None
-    if isinstance(value, int | float | str) and not isinstance(value, bool) and len(str(value)) <= _LONGEST:
-        with contextlib.suppress(InvalidOperation):
-            amount = Decimal(str(value))
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        text = str(value)
+        if len(text) <= _LONGEST and _NUMBER.fullmatch(text):
+            with contextlib.suppress(InvalidOperation):
+                amount = Decimal(text)
     if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST:
-        raise invalid_value(name, f"{name} must be USD from 0 to {_MOST}, or null for no limit.")
+        raise invalid_value(name, f"{name} must be USD from 0 to {_MOST}{otherwise}.")
     micro = amount * MICRO
     if micro != micro.to_integral_value():
         raise invalid_value(name, f"{name} must be USD with at most 6 decimals.")

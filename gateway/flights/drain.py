@@ -5,6 +5,9 @@ from typing import Final, Protocol
 from gateway.core.errors import GatewayError, Kind
 from gateway.ports import Clock
 
+# Who stops a service tells every process of it, and the parent tells its workers too.
+_ONE_SIGNAL: Final = 3.0
+
 
 class _Flights(Protocol):
     def __len__(self) -> int: ...
@@ -29,10 +32,16 @@ class Drain:
         """Whether it has begun."""
         return self._since is not None
 
+    def refusal(self) -> GatewayError | None:
+        """Why nothing new may be paid for; None where it may."""
+        if not self.draining:
+            return None
+        return GatewayError(Kind.DRAINING, "The gateway is stopping; ask again, and another one draws.")
+
     def check(self) -> None:
         """Raise `draining` where nothing new may be paid for."""
-        if self.draining:
-            raise GatewayError(Kind.DRAINING, "The gateway is stopping; ask again, and another one draws.")
+        if (refusal := self.refusal()) is not None:
+            raise refusal
 
     @property
     def left(self) -> float:
@@ -45,8 +54,10 @@ class Drain:
             self._since = self._clock.monotonic()
 
     def hurry(self) -> None:
-        """Wait for nothing any more."""
-        self._since = self._clock.monotonic() - self._timeout
+        """Wait for nothing any more, unless it has only just begun: then it is the same signal by another way."""
+        now = self._clock.monotonic()
+        if self._since is None or now - self._since >= _ONE_SIGNAL:
+            self._since = now - self._timeout
 
     def is_over(self) -> bool:
         """Whether the process may end."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from gateway.core.errors import GatewayError, internal_error
+from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.ports import Observer
 
 T = TypeVar("T")
@@ -39,16 +39,19 @@ class Flights(Generic[T]):
         return len(self._tasks)
 
     async def join(
-        self, key: str, begin: Callable[[], Awaitable[T]], within: float, *, fresh: bool = False
+        self, key: str, begin: Callable[[], Awaitable[T]], within: float, *, fresh: bool = False, own: str = ""
     ) -> Landed[T]:
         """Wait for the flight of this key, at most `within` seconds, beginning it where there is none.
 
-        A fresh one is begun in any case; who comes after with the same key joins it.
+        A fresh one is begun in any case; who comes after with the same key joins it. Where it was refused for the money
+        of whoever began it, those who joined fly by their `own` key.
 
         Raises:
             TimeoutError: it has not landed yet; it goes on.
             GatewayError: the flight's failure, the same for all who wait.
         """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
         flight = None if fresh else self._live.get(key)
         joined = flight is not None
         if flight is None:
@@ -57,9 +60,11 @@ class Flights(Generic[T]):
         if not flight.done():
             raise TimeoutError
         result = flight.result()
-        if isinstance(result, GatewayError):
-            raise result.copy()
-        return Landed(result, joined)
+        if not isinstance(result, GatewayError):
+            return Landed(result, joined)
+        if joined and own not in {"", key} and result.kind is Kind.INSUFFICIENT_QUOTA:
+            return await self.join(own, begin, max(0.0, until - loop.time()))
+        raise result.copy()
 
     async def drain(self, within: float | None = None) -> None:
         """Wait until every flight has landed, at most `within` seconds; each is bounded by the upstream's deadline."""

@@ -52,10 +52,12 @@ class _Teams(Protocol):
 
 
 class _History(Protocol):
-    """What was done and drawn; raises as `_Teams`."""
+    """What was done and drawn, and what a person says it cost; raises as `_Teams`."""
 
     async def audit(self, wanted: Wanted) -> Page: ...
     async def generations(self, wanted: Wanted, sought: Sought) -> Page: ...
+    async def generation(self, id_: str) -> Json: ...
+    async def settle(self, actor: str, id_: str, data: Mapping[str, object]) -> Json: ...
 
 
 class _Report(Protocol):
@@ -109,7 +111,7 @@ class Admin:
         }
 
     def _operations(self) -> dict[str, dict[str, Operation]]:
-        roster, off = self.roster, {"disabled": True}
+        roster, history, off = self.roster, self.history, {"disabled": True}
         return {
             "teams": {
                 "GET": Operation(self._teams, query=_PAGED),
@@ -136,6 +138,10 @@ class Admin:
             "keys/{id}/revoke": {"POST": Operation(self._revoke)},
             "audit": {"GET": Operation(self._audit, query=_PAGED)},
             "generations": {"GET": Operation(self._generations, query=(*_PAGED, *_SOUGHT))},
+            "generations/{id}": {"GET": Operation(lambda request: history.generation(request.path["id"]))},
+            "generations/{id}/settle": {
+                "POST": Operation(lambda request: history.settle(ACTOR, request.path["id"], request.body))
+            },
             "usage": {"GET": Operation(self._usage, query=_OF_USAGE)},
             "reload": {"POST": Operation(lambda _request: self.reload())},
             "upstream-keys": {"GET": Operation(self._upstream_keys)},

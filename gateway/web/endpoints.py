@@ -164,6 +164,7 @@ class Endpoints:
         else:
             order = await self.gateway.admit(await self.gateway.accept(_secret(headers), asked, outcome))
         if order.stream:
+            await self.later.check(order)  # once its head is out, it can no longer be told to ask elsewhere
             return stream_reply(self.gateway, order)
         place = self._origin(scope).encode()
         try:

@@ -23,6 +23,7 @@ _USD: Final[Json] = {"type": "number", "minimum": 0}
 _NAME: Final[Json] = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 _COUNT: Final[Json] = {"type": ["integer", "null"], "minimum": 1}
 _NO_STORE: Final = ("cache-control",)
+_COST: Final = "USD, with at most 6 decimals; 0 for what was not billed."
 
 
 def _parameter(name: str, where: str, schema: Json, description: str) -> Json:
@@ -31,6 +32,7 @@ def _parameter(name: str, where: str, schema: Json, description: str) -> Json:
 
 _TEAM: Final = _parameter("name", "path", _TEXT, "A team's name.")
 _KEY: Final = _parameter("id", "path", _TEXT, "A key's id, `key_…`.")
+_DRAWN: Final = _parameter("id", "path", _TEXT, "A generation's id.")
 _PAGED: Final = [
     _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MOST}, "Entries a page; absent, 20."),
     _parameter("after", "query", _TEXT, "The `next` of the page before."),
@@ -87,6 +89,14 @@ def _record_paths() -> Json:
         "/admin/v1/generations": {
             "get": _get("listGenerations", "The ledger, newest first.", "GenerationList", _READING, [*_PAGED, *sought])
         },
+        "/admin/v1/generations/{id}": {
+            "get": _get("retrieveGeneration", "A generation.", "Generation", _ADMIN | _NAMED, [_DRAWN])
+        },
+        "/admin/v1/generations/{id}/settle": {
+            "post": _write(
+                "settleGeneration", "Say what an unknown one cost.", "Generation", _REFUSED, [_DRAWN], body="Settlement"
+            )
+        },
         "/admin/v1/usage": {"get": _usage()},
         "/admin/v1/reload": {
             "post": _write("reload", "Read settings and files anew.", "Reload", _WRITING | {Kind.CONFLICT})
@@ -135,6 +145,7 @@ def admin_schemas() -> dict[str, Json]:
             "type": "object",
             "properties": {"overlap": {"type": "integer", "minimum": 0, "maximum": MOST_OVERLAP}},
         },
+        "Settlement": _record({"cost": {"type": ["number", "string"], "minimum": 0, "description": _COST}}),
         "Team": _record(team),
         "Key": _record(key),
         "NewKey": _record({**key, **secret}),
@@ -245,7 +256,7 @@ def _write(
     operation = _operation(name, summary, {status: schema}, kinds, parameters)
     if body is None:
         return operation
-    required = body == "NewTeam"
+    required = body in {"NewTeam", "Settlement"}
     return operation | {"requestBody": {"required": required, "content": {"application/json": {"schema": ref(body)}}}}
 
 

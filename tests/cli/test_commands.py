@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,16 @@ def test_check_has_a_line_for_each_upstream_key(simulator: Simulator, tmp_path: 
     assert any(re.search(r"key k_[0-9a-f]{8} has [0-9.]+ USD$", line[2]) for line in lines)
     assert any(re.search(r"key k_[0-9a-f]{8}: 302.AI does not accept it$", line[2]) for line in lines)
     assert "sk-" not in done.stdout
+
+
+def test_check_tells_how_a_running_gateway_sees_a_key(simulator: Simulator, tmp_path: Path) -> None:
+    env = settings(simulator.url, tmp_path)
+    with serving(env) as running, running.client() as client:
+        body = {"model": "dall-e-3", "prompt": "[[fail:balance]]"}
+        assert client.post("/v1/images/generations", json=body).json()["error"]["code"] == "upstream_balance"
+        deadline = time.monotonic() + PATIENCE
+        while not (told := run("check", **env).stdout).rstrip().endswith("USD, and is out: balance"):
+            assert time.monotonic() < deadline, told
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`teams`, `keys`, `usage` and `migrate` as a person runs them, on an SQLite file of their own."""
+"""`teams`, `keys`, `usage`, `generations` and `migrate` as a person runs them, on an SQLite file of their own."""
 
 import re
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from click.testing import Result
 
 from gateway.adapters.database import open_engine
 from gateway.adapters.rows import add_usage
+from gateway.adapters.tables import GENERATIONS
 from tests.cli.test_commands import run
 
 Cli = Callable[..., Result]
@@ -84,6 +85,10 @@ def test_keys_are_shown_changed_listed_and_revoked(cli: Cli) -> None:
         (("keys", "create", "nobody", "web"), "There is no team 'nobody'"),
         (("keys", "show", "design/web"), "There is no key 'design/web'"),
         (("keys", "digest", "s3cret"), "SECRET must be a key"),
+        (("generations", "show", "g1"), "There is no generation 'g1'"),
+        (("generations", "settle", "g1", "0"), "There is no generation 'g1'"),
+        (("generations", "settle", "g1", "much"), "cost must be USD from 0 to"),
+        (("generations", "settle", "g1", "0.0000001"), "cost must be USD with at most 6 decimals"),
         (("usage", "--by", "colour"), "by must be some of"),
         (("usage", "--since", "today"), "since must be a day"),
     ],
@@ -134,7 +139,34 @@ def test_usage_is_a_table_csv_or_json(cli: Cli, tmp_path: Path) -> None:
     assert cli("usage", "--team", "nobody", "--format", "json").stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", [("teams", "list"), ("migrate",), ("usage",)])
+def test_unknown_outcomes_are_listed_and_settled(cli: Cli, tmp_path: Path) -> None:
+    cli("migrate")
+    assert len(cli("generations", "unknown").stdout.splitlines()) == 1
+    engine = open_engine(f"sqlite:///{tmp_path}/gateway.db", writes=True)
+    row = {"fingerprint": "0", "key": "key_1", "team": "design", "model": "flux", "version": 2, "owner": "w", "ttl": 1}
+    row |= {"day": "2026-11-22", "reserved": 40_000, "created": 1_800_000_000.0, "billed": False}
+    with engine.begin() as connection:
+        for id_, state in (("g1", "unknown"), ("g2", "failed")):
+            connection.execute(GENERATIONS.insert().values(**row, id=id_, flight=id_, state=state, finished=1.0))
+    engine.dispose()
+
+    listed = [line.split() for line in cli("generations", "unknown").stdout.splitlines()]
+    shown = orjson.loads(cli("generations", "show", "g1").stdout)
+    settled = orjson.loads(cli("generations", "settle", "g1", "0.039").stdout)
+    again = cli("generations", "settle", "g1", "0")
+
+    assert listed == [
+        ["ID", "CREATED", "TEAM", "KEY", "MODEL", "HELD"],
+        ["g1", "2027-01-15T08:00:00.000Z", "design", "key_1", "flux", "0.04"],
+    ]
+    assert settled == {**shown, "state": "failed", "actual": 0.039}
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "is failed" in again.stderr
+    [used] = orjson.loads(cli("usage", "--format", "json").stdout)
+    assert (used["team"], used["cost"]) == ("design", 0.039)
+
+
+@pytest.mark.parametrize("command", [("teams", "list"), ("migrate",), ("usage",), ("generations", "unknown")])
 def test_a_database_that_is_away_or_somebody_elses_is_told(command: tuple[str, ...], tmp_path: Path) -> None:
     away = run(*command, GATEWAY_DATABASE_URL="postgresql://x@127.0.0.1:1/x", GATEWAY_DATA_DIR=str(tmp_path))
     (tmp_path / "notes").write_text("no database " * 100)

@@ -83,7 +83,7 @@ async def test_what_changes_in_the_file_changes_and_what_vanishes_ends(
     await apply(declarations, WEB)
     await directory.refresh()
     assert directory.find(FIRST.encode()) == Caller(caller.key, "design", Terms(), Terms(rpm=60))
-    rows = (await Records(database).audit(Wanted())).data
+    rows = (await Records(database, FakeClock()).audit(Wanted())).data
     assert {row["actor"] for row in rows} == {"file"}
     assert [row["action"] for row in reversed(rows)] == [
         *("team.create", "key.create"),
@@ -114,8 +114,8 @@ async def test_what_is_at_odds_changes_nothing(database: Database, declarations:
     before = await database.read(newest)
 
     for text, words in (
-        ("[teams.new]\n[teams.mine]\n", "the team 'mine' was made by command"),
-        ("[teams.static]\n", "name of a static key"),
+        ("[teams.new]\n[teams.mine]\n", r"^teams\.toml:2: the team 'mine' was made by command"),
+        ("[teams.static]\n", r"^teams\.toml:1: .* name of a static key"),
         (f"{WEB}[teams.new.keys.web]\ndigest = '{digest(SECOND)}'\n[teams.mine]\n", "mine"),
     ):
         with pytest.raises(DeclaredError, match=words):
@@ -124,5 +124,5 @@ async def test_what_is_at_odds_changes_nothing(database: Database, declarations:
     assert await database.read(newest) == before
     made = await roster.create_key("me", "mine", {"name": "web"})
     taken = f"[teams.shop.keys.web]\ndigest = '{digest(made['secret'])}'\n"
-    with pytest.raises(DeclaredError, match="is that of mine/web"):
+    with pytest.raises(DeclaredError, match=r"^teams\.toml:1: .* is that of mine/web"):
         await apply(declarations, taken)

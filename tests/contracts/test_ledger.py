@@ -11,7 +11,7 @@ from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.tables import BUDGETS, USAGE, WORKERS
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Terms
-from gateway.core.ledger import Draft, Ending, Generation, State
+from gateway.core.ledger import Bill, Draft, Ending, Generation, State
 from gateway.ports import DatabaseUnavailableError, EarlierError
 from tests.fakes import FakeClock
 
@@ -32,7 +32,9 @@ def other(database: Database) -> SqlLedger:
 
 
 def draft(name: str = "1", **fields: object) -> Draft:
-    return msgspec.structs.replace(Draft(name, f"f{name}", f"f{name}", CALLER, "flux", PRICE, 3600), **fields)
+    bill = Bill()
+    bill.want(PRICE)
+    return msgspec.structs.replace(Draft(name, f"f{name}", f"f{name}", CALLER, "flux", PRICE, 3600, bill), **fields)
 
 
 async def money(database: Database) -> set[tuple[int, int]]:
@@ -246,3 +248,29 @@ async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, datab
 
     assert isinstance(await ledger.reserve(draft(), "k_1"), Generation)
     await other.aclose()
+
+
+@pytest.mark.parametrize(("budget", "held"), [(3 * PRICE, 3), (3 * PRICE - 1, 0)])
+async def test_all_pictures_of_a_request_fit_a_budget_or_none_is_paid(
+    ledger: SqlLedger, budget: int, held: int
+) -> None:
+    bill, caller = Bill(), Caller("key_1", "team", Terms(budget_day=budget))
+    drafts = [draft(str(number), caller=caller, bill=bill) for number in range(3)]
+    for _ in drafts:
+        bill.want(PRICE)
+
+    results = await asyncio.gather(*(ledger.reserve(one, "k_1") for one in drafts), return_exceptions=True)
+
+    assert sum(isinstance(one, Generation) for one in results) == held
+
+
+async def test_what_may_not_be_paid_for_any_more_is_still_joined(ledger: SqlLedger) -> None:
+    await ledger.reserve(draft(), "k_1")
+    refusal = GatewayError(Kind.DRAINING, "stopping")
+
+    with pytest.raises(EarlierError):
+        await ledger.reserve(draft("2", flight="f1", fingerprint="f1", refusal=refusal), "k_1")
+    with pytest.raises(GatewayError) as caught:
+        await ledger.reserve(draft("3", refusal=refusal), "k_1")
+
+    assert caught.value.kind is Kind.DRAINING

@@ -28,6 +28,14 @@ async def test_a_name_is_claimed_and_told_how_it_ended(repeats: SqlRepeats) -> N
     assert await repeats.claim("other", "name", b"another") is None
 
 
+async def test_a_picture_that_came_late_takes_the_place_of_the_error(repeats: SqlRepeats) -> None:
+    await repeats.claim("key", "name", b"digest")
+    await repeats.keep("key", "name", Repeat(1, code="upstream_unknown", message='"urls":["'))
+    await repeats.keep("key", "name", REPEAT)
+
+    assert await repeats.claim("key", "name", b"digest") == REPEAT
+
+
 async def test_another_request_under_the_same_name_is_refused(repeats: SqlRepeats) -> None:
     await repeats.claim("key", "name", b"digest")
 
@@ -53,3 +61,16 @@ async def test_after_a_day_a_name_is_free(repeats: SqlRepeats, database: Databas
     await database.write(lambda connection: connection.execute(update(IDEMPOTENCY).values(created=1.0)))
     await repeats.forget()
     assert await database.read(lambda connection: connection.execute(IDEMPOTENCY.select()).first()) is None
+
+
+async def test_a_name_stands_for_a_day_from_when_it_was_asked_for_without_an_answer(
+    repeats: SqlRepeats, database: Database
+) -> None:
+    await repeats.claim("key", "name", b"digest")
+    earlier = update(IDEMPOTENCY).values(created=IDEMPOTENCY.c.created - 86_000)
+    await database.write(lambda connection: connection.execute(earlier))
+    await repeats.claim("key", "name", b"digest")
+    await database.write(lambda connection: connection.execute(earlier))
+
+    with pytest.raises(GatewayError):
+        await repeats.claim("key", "name", b"another")

@@ -30,8 +30,8 @@ def roster(database: Database, clock: FakeClock) -> Roster:
 
 
 @pytest.fixture
-def records(database: Database) -> Records:
-    return Records(database)
+def records(database: Database, clock: FakeClock) -> Records:
+    return Records(database, clock)
 
 
 @pytest.fixture

@@ -201,3 +201,20 @@ async def test_draining_waits_for_every_call_also_for_those_begun_meanwhile(flig
 
 async def test_with_nothing_in_flight_there_is_nothing_to_drain(flights: Flights[str]) -> None:
     await flights.drain()
+
+
+async def test_a_budget_that_is_used_up_is_told_to_who_began_the_flight_and_the_others_fly_themselves(
+    flights: Flights[str],
+) -> None:
+    poor, rich = Call(GatewayError(Kind.INSUFFICIENT_QUOTA, "Your budget is used up.")), Call()
+    first = waiting(flights, "a", poor)
+    await settled()
+    others = [asyncio.get_running_loop().create_task(flights.join("a", rich, 60, own="b")) for _ in range(2)]
+    await settled()
+    poor.land.set()
+    rich.land.set()
+
+    with pytest.raises(GatewayError):
+        await first
+    assert {landed.value for landed in await asyncio.gather(*others)} == {"picture"}
+    assert (poor.begun, rich.begun) == (1, 1)

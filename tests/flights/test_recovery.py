@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.catalogue import Catalogue, Model
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.ledger import Draft, Generation, State
+from gateway.core.ledger import Bill, Draft, Generation, State
 from gateway.flights import Recovery
 from tests.fakes import until
 from tests.world import World
@@ -31,7 +31,7 @@ async def left(world: World, task_id: str = "") -> Generation:
     """A row in flight, of a worker that is dead."""
     caller = world.gateway.keyring.find(b"the first key")
     assert caller is not None
-    row = await world.ledger.reserve(Draft("1", "f1", "f1", caller, "dall-e-3-t2i", 40_000, 60), "k_1")
+    row = await world.ledger.reserve(Draft("1", "f1", "f1", caller, "dall-e-3-t2i", 40_000, 60, Bill()), "k_1")
     if task_id:
         await world.ledger.accept(row, "302-1", task_id)
     world.ledger._replace(row, owner="another")

@@ -13,7 +13,10 @@ from tests.web.served import KEY, PATH, Web, served, settings_for
 
 ADMIN_KEY = "5f4dcc3b5aa765d61d8327deb882cf99"
 TEAMS = "/admin/v1/teams"
-PATHS = ["teams", "teams/design", "teams/design/keys", "keys", "keys/key_1", "audit", "generations", "upstream-keys"]
+PATHS = [
+    *("teams", "teams/design", "teams/design/keys", "keys", "keys/key_1"),
+    *("audit", "generations", "generations/1", "upstream-keys"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,42 @@ def test_a_keys_policy_is_its_own_and_a_request_may_say_another(admin: httpx.Cli
     assert code(admin.post(PATH, json=size, headers=bearer | {"x-gateway-coercion": "nearest"})) == (200, "ok")
 
 
+def test_an_unknown_outcome_is_settled_by_a_person(admin: httpx.Client) -> None:
+    team, key = make(admin)
+    assert code(ask(admin, key["secret"], prompt=unique("[[fail:reset]]"))) == (502, "upstream_unknown")
+    [row] = admin.get("/admin/v1/generations", params={"team": team, "state": "unknown"}).json()["data"]
+    one = f"/admin/v1/generations/{row['id']}"
+    assert (row["request_id"], admin.get(one).json()) == (None, row)
+
+    for body, refused in (
+        ({}, (400, "missing_parameter")),
+        ({"cost": -1}, (400, "invalid_value")),
+        ({"cost": 0.0000001}, (400, "invalid_value")),
+    ):
+        assert code(admin.post(f"{one}/settle", json=body)) == refused
+    for secret in (key["secret"], KEY):
+        bearer = {"authorization": f"Bearer {secret}"}
+        assert code(admin.post(f"{one}/settle", json={"cost": 0}, headers=bearer)) == (401, "invalid_api_key")
+    held = admin.get(f"{TEAMS}/{team}").json()["budgets"]["day"]
+    settled = admin.post(f"{one}/settle", json={"cost": 0.015})
+    spent = admin.get(f"{TEAMS}/{team}").json()["budgets"]["day"]
+
+    assert settled.json() == admin.get(one).json() == {**row, "state": "failed", "actual": 0.015}
+    assert [(at["held"], at["spent"]) for at in (held, spent)] == [(row["reserved"], 0), (0, 0.015)]
+    [used] = admin.get("/admin/v1/usage", params={"by": "team", "team": team}).json()["data"]
+    assert (used["cost"], used["images"]) == (0.015, 0)
+    change = admin.get("/admin/v1/audit?limit=1").json()["data"][0]
+    assert [change[name] for name in ("actor", "action", "target")] == [
+        *("admin", "generation.settle", f"generation:{row['id']}")
+    ]
+    assert (change["before"], change["after"]) == (row, settled.json())
+    again = admin.post(f"{one}/settle", json={"cost": 0})
+    assert code(again) == (409, "conflict")
+    assert "is failed" in again.json()["error"]["message"]
+    assert code(admin.post("/admin/v1/generations/nothing/settle", json={"cost": 0})) == (404, "not_found")
+    assert code(admin.get("/admin/v1/generations/nothing")) == (404, "not_found")
+
+
 HOSTILE = ["'; DROP TABLE teams; --", '" OR 1=1', "%25%00", "%", "..%2f..", "x" * 2000, "%F0%9F%92%A9", "${jndi}"]
 
 
@@ -138,6 +177,8 @@ def test_hostile_words_are_refused_and_harm_nothing(admin: httpx.Client, value: 
         ("PATCH", f"{TEAMS}/{value}"),
         ("DELETE", f"/admin/v1/keys/{value}"),
         ("POST", f"/admin/v1/keys/{value}/rotate"),
+        ("GET", f"/admin/v1/generations/{value}"),
+        ("POST", f"/admin/v1/generations/{value}/settle"),
         ("GET", f"/admin/v1/audit?after={value}"),
         ("GET", f"/admin/v1/generations?team={value}&model={value}"),
         ("GET", f"{TEAMS}?limit={value}"),

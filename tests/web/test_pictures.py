@@ -216,6 +216,18 @@ async def test_a_stream_lets_go_of_each_picture_when_it_is_sent(world: World) ->
     assert all_closed(world)
 
 
+async def test_while_it_drains_a_stream_is_refused_before_its_head_unless_its_picture_is_kept(world: World) -> None:
+    await Client().ask(serving(world), stream=True)
+    world.gateway.drain.begin()
+    kept, new = Client(), Client()
+
+    await kept.ask(serving(world), stream=True)
+    await new.ask(serving(world), stream=True, prompt="a dog")
+
+    assert (kept.status, b"completed" in kept.body) == (200, True)
+    assert (new.status, new.headers[b"x-should-retry"]) == (503, b"true")
+
+
 @pytest.mark.parametrize("pieces", [0, 1, 2, 5])
 async def test_who_hangs_up_on_a_stream_leaves_nothing_held(world: World, pieces: int) -> None:
     await Client(pieces).ask(serving(world), n=2, stream=True)

@@ -362,6 +362,7 @@ def _governed(asker: Asker) -> None:
         asker.get(f"HEAD {asked}", path, url=asked, method="HEAD")
         asker.get(f"{asked} without a key", path, url=asked, headers=NO_KEY, expect=401)
         asker.get(f"OPTIONS {asked}", "", url=asked, method="OPTIONS", expect=204)
+    _settled(asker)
     asker.ask("reload", f"{ADMIN}/reload")
     asker.get("usage as CSV", f"{ADMIN}/usage", url=f"{ADMIN}/usage?format=csv")
     asker.get("usage by nothing", f"{ADMIN}/usage", url=f"{ADMIN}/usage?by=x", expect=400)
@@ -380,3 +381,25 @@ def _governed(asker: Asker) -> None:
         asker.get(f"nothing at {path}", "", url=path, expect=404)
     for path in (f"{rotate}", f"{revoke}"):
         asker.ask(f"OPTIONS {path}", "", url=path.replace("{id}", made), method="OPTIONS", expect=204)
+
+
+def _settled(asker: Asker) -> None:
+    """The admin's words on an outcome that 302 left unknown."""
+    one, settle = f"{ADMIN}/generations/{{id}}", f"{ADMIN}/generations/{{id}}/settle"
+    lost = {"model": _FAST, "prompt": "[[fail:reset]] settled"}
+    asker.ask("302: lost", GENERATIONS, lost, headers={"authorization": f"Bearer {KEY}"}, expect=502)
+    listed = asker.get("unknown outcomes", f"{ADMIN}/generations", url=f"{ADMIN}/generations?state=unknown")
+    url = f"{ADMIN}/generations/{listed.body['data'][0]['id']}"
+    asker.get("generation", one, url=url)
+    asker.get("HEAD generation", one, url=url, method="HEAD")
+    asker.get("no such generation", one, url=f"{ADMIN}/generations/nothing", expect=404)
+    for name, body, status in (
+        ("without a cost", {}, 400),
+        ("for too little", {"cost": 0.0000001}, 400),
+        ("", {"cost": 0.04}, 200),
+        ("again", {"cost": "0.04"}, 409),
+    ):
+        asker.ask(f"settled {name}", settle, body, url=f"{url}/settle", expect=status)
+    asker.ask("settled nothing", settle, {"cost": 0}, url=f"{ADMIN}/generations/nothing/settle", expect=404)
+    for path in (url, f"{url}/settle"):
+        asker.ask(f"OPTIONS {path}", "", url=path, method="OPTIONS", expect=204)
