@@ -11,7 +11,7 @@ from gateway.adapters.records import Records
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
-from gateway.core.ledger import Draft, Ending, Generation, State
+from gateway.core.ledger import Bill, Draft, Ending, Generation, State
 from gateway.core.pages import Json, Sought, Wanted
 from gateway.ports import EarlierError
 from tests.fakes import FakeClock
@@ -19,7 +19,7 @@ from tests.fakes import FakeClock
 PRICE = 40_000
 URL = "https://pictures.example/1.png"
 LOST = GatewayError(Kind.UPSTREAM_UNKNOWN, "lost")
-DRAFT = Draft("1", "f1", "f1", Caller("key_1", "team"), "flux", PRICE, 3600)
+DRAFT = Draft("1", "f1", "f1", Caller("key_1", "team"), "flux", PRICE, 3600, Bill())
 
 WRONG: list[object] = [-0.01, 0.0000001, "", "0,04", "nan", float("inf"), True, [], {}, 1e300, "9" * 40, "\x00"]
 
