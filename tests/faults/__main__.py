@@ -31,7 +31,11 @@ def main() -> int:
         plan = Plan(seed, setup, asked.rounds, asked.errands, kinds=tuple(asked.only))
         report = asyncio.run(run(plan))
         wrong = report.verdict.wrong
-        print(f"seed {seed}: {report.faults.total()} faults, {len(wrong)} broken promises", *wrong, sep="\n  ")
+        print(
+            f"seed {seed}: {report.faults.total()} faults in {report.seconds:.0f} s, {len(wrong)} broken promises",
+            *wrong,
+            sep="\n  ",
+        )
         sys.stdout.flush()
         total.add(report)
         seed += 1
