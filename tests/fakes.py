@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from gateway.core.catalogue import Model
+from gateway.core.days import day_of
 from gateway.core.entry import Entry, encode, read_entry
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.jobs import Ended, Job, JobState, Receipt, Wanted
 from gateway.core.keys import Caller
-from gateway.core.ledger import Draft, Ending, Generation, State, day_of, earlier
+from gateway.core.ledger import Draft, Ending, Generation, State, earlier
 from gateway.core.limits import Admission, limits_of, refused
 from gateway.core.outcome import Outcome
 from gateway.core.picture import media_type, size_of

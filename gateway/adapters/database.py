@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class Database:
         asked = asyncio.get_running_loop().create_task(
             self.read(lambda connection: connection.scalar(text("SELECT 1")))
         )
-        asked.add_done_callback(_hear)
+        asked.add_done_callback(hear)
         done, _ = await asyncio.wait((asked,), timeout=_WELL_WITHIN)
         return bool(done) and asked.exception() is None
 
@@ -130,7 +131,7 @@ class Database:
         # Shielded: what was handed to a thread goes on there, and a late answer must find its future.
         done, _ = await asyncio.wait((future,), timeout=PATIENCE)
         if not done:
-            future.add_done_callback(_hear)
+            future.add_done_callback(hear)
             self._on_error()
             raise DatabaseUnavailableError
         return future.result()
@@ -199,11 +200,6 @@ def is_away(error: Exception) -> bool:
         return True  # it was away when we started, and is not migrated yet
     away = isinstance(error, (OperationalError, InterfaceError, InternalError, PoolTimeoutError))
     return away or type(error) is DatabaseError
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
 from gateway.adapters.tables import JOBS, WORKERS, now
+from gateway.adapters.upserts import insert_into
 from gateway.core.jobs import KEPT_FOR, Ended, Job, JobState, Wanted
 
 _J: Final = JOBS.c
@@ -122,8 +122,7 @@ def _ours(job: Job) -> ColumnElement[bool]:
 def _add(connection: Connection, values: dict[str, Any]) -> tuple[Job, bool]:
     mine = _J.id == values["id"]
     connection.execute(delete(JOBS).where(mine, _J.created < now() - KEPT_FOR))
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(JOBS).values(values).on_conflict_do_nothing().returning(*_COLUMNS)
+    statement = insert_into(JOBS, connection.dialect.name).values(values).on_conflict_do_nothing().returning(*_COLUMNS)
     row = connection.execute(statement).first()
     if row is not None:
         return _job(row), True

@@ -5,6 +5,7 @@ so that it happens once whoever tries it, however often.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -22,14 +23,15 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
 from gateway.adapters.money import COLUMNS, correct, generation_of, moves_of
 from gateway.adapters.tables import GENERATIONS, WORKERS, now
+from gateway.adapters.upserts import insert_into
 from gateway.core.budgets import budgets_of, exhausted
+from gateway.core.days import day_of
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State, day_of, earlier
+from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State, earlier
 from gateway.core.limits import LEASE
 from gateway.ports import Clock, EarlierError
 
@@ -70,15 +72,14 @@ _END: Final = (
 )
 
 
-def _beat(dialect: Any) -> Insert:  # noqa: ANN401 - two modules of the same form
-    upsert = dialect.insert(WORKERS).values(lease_until=now() + bindparam("lease", type_=Double))
+@cache
+def _beat(dialect: str) -> Insert:
+    upsert = insert_into(WORKERS, dialect).values(lease_until=now() + bindparam("lease", type_=Double))
     renewed = {"lease_until": upsert.excluded.lease_until}
     statement: Insert = upsert.on_conflict_do_update(index_elements=["id"], set_=renewed)
     return statement
 
 
-# Each dialect writes it in its own way.
-_BEATS: Final = {"sqlite": _beat(sqlite), "postgresql": _beat(postgresql)}
 _ORPHANS: Final = select(*COLUMNS).join(WORKERS, WORKERS.c.id == _G.owner, isouter=True).where(_G.finished.is_(None))
 _LEFT: Final = WORKERS.c.id.is_(None)
 
@@ -233,7 +234,7 @@ class SqlLedger:
         return Generation(**{**unset, **values, "state": State.SENT, "created": at, "sent": at})
 
     def _renew(self, connection: Connection) -> None:
-        connection.execute(_BEATS[connection.dialect.name], {"id": self._owner, "lease": self._lease})
+        connection.execute(_beat(connection.dialect.name), {"id": self._owner, "lease": self._lease})
 
     async def _set(self, row: Generation, **values: str | int | None) -> Generation | None:
         statement = (

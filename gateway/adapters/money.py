@@ -5,14 +5,14 @@ Many paid calls share a commit, and most of them the same few budgets; a row eac
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Insert, Row, Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from gateway.adapters.database import before_commit
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
+from gateway.adapters.upserts import add
 from gateway.core.budgets import Budget, budgets_of
 from gateway.core.keys import Caller
 from gateway.core.ledger import Generation, State
@@ -63,7 +63,6 @@ class Moves:
 
     def write(self, connection: Connection) -> None:
         """Write the sums."""
-        upserts = _UPSERTS[connection.dialect.name]
         budgets = [
             {"owner": owner, "period": period, "held": held, "spent": spent}
             for (owner, period), (held, spent) in self._budgets.items()
@@ -74,9 +73,10 @@ class Moves:
             for (day, team, key, model), (images, cost) in self._usage.items()
             if images or cost
         ]
-        for statement, rows in ((upserts.budgets, budgets), (upserts.usage, usage)):
-            if rows:
-                connection.execute(statement, rows)
+        if budgets:
+            add(connection, BUDGETS, budgets, ("held", "spent"))
+        if usage:
+            add(connection, USAGE, usage, ("images", "cost"))
 
     def _learn(self, budgets: Sequence[Budget]) -> None:
         if not budgets:
@@ -111,23 +111,3 @@ def generation_of(row: Row[Any]) -> Generation:
     """A row that begins with `COLUMNS`."""
     found = Generation(*row[: len(COLUMNS)])
     return msgspec.structs.replace(found, state=State(found.state))
-
-
-class _Upserts(NamedTuple):
-    """Each dialect writes them in its own way; built once, for building costs more than running."""
-
-    budgets: Insert
-    usage: Insert
-
-    @classmethod
-    def of(cls, dialect: Any) -> "_Upserts":  # noqa: ANN401 - two modules of the same form
-        def adding(table: Table, *sums: str) -> Insert:
-            upsert = dialect.insert(table)
-            added = {name: table.c[name] + upsert.excluded[name] for name in sums}
-            statement: Insert = upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
-            return statement
-
-        return cls(adding(BUDGETS, "held", "spent"), adding(USAGE, "images", "cost"))
-
-
-_UPSERTS: Final = {"sqlite": _Upserts.of(sqlite), "postgresql": _Upserts.of(postgresql)}

@@ -18,7 +18,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from gateway.flights import Deadline
+from gateway.flights import Deadline, hear
 from gateway.ports import StoreUnavailableError
 
 TIMEOUT: Final = 0.1
@@ -113,7 +113,7 @@ class RedisStore:
         """Run a command that nobody waits for; where Redis is away it is dropped."""
         with contextlib.suppress(StoreUnavailableError):
             future = self._enter()
-            future.add_done_callback(_hear)
+            future.add_done_callback(hear)
             self._commands.append((command, future))
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
@@ -253,8 +253,3 @@ class RedisStore:
                 continue
             self._probe = None
             return
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()

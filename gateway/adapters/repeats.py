@@ -4,10 +4,10 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.database import Database
 from gateway.adapters.tables import IDEMPOTENCY, now
+from gateway.adapters.upserts import insert_into
 from gateway.core.ledger import REPEATED_WITHIN
 from gateway.core.repeats import Repeat, reused
 
@@ -55,9 +55,10 @@ class SqlRepeats:
 def _claim(connection: Connection, key: str, name: str, digest: bytes) -> Any:  # noqa: ANN401 - a row or None
     mine = (_I.key == key) & (_I.name == name)
     connection.execute(delete(IDEMPOTENCY).where(mine, _I.created < now() - REPEATED_WITHIN))
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {"key": key, "name": name, "digest": digest, "created": now()}
-    statement = dialect.insert(IDEMPOTENCY).values(values).on_conflict_do_nothing().returning(_I.key)
+    statement = (
+        insert_into(IDEMPOTENCY, connection.dialect.name).values(values).on_conflict_do_nothing().returning(_I.key)
+    )
     if connection.execute(statement).first():
         return None
     # Refused at first and let in hours later, it is of then: what it pays for may not outlive its name.

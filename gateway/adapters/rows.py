@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Insert, RowMapping, Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, RowMapping, Table, select, update
 
 from gateway.adapters.tables import AUDIT, BUDGETS, REVISION, USAGE
+from gateway.adapters.upserts import add
 from gateway.core.catalogue import MICRO
 from gateway.core.coerce import Policy
+from gateway.core.days import day_of, month_of
 from gateway.core.keys import Terms
 from gateway.core.pages import Json
-from gateway.core.terms import day_of, month_of, told_terms, told_time, usd
-from gateway.core.usage import COUNTERS, GROUPS
+from gateway.core.terms import told_terms, told_time, usd
+from gateway.core.usage import COUNTERS
 
 ROTATION: Final = "key.rotate"
 FILE: Final = "file"
@@ -85,7 +86,7 @@ def told_key(row: RowMapping, now: float) -> Json:
 def with_standings(connection: Connection, told: Sequence[Json], now: float) -> list[Json]:
     """Teams and keys as they are told, with what is spent, held and left of their budgets today and this month."""
     owners = [f"team:{one['name']}" if one["object"] == "team" else f"key:{one['id']}" for one in told]
-    periods = {"day": day_of(now), "month": month_of(now)}
+    periods = {"day": day_of(now), "month": month_of(day_of(now))}
     which = BUDGETS.c.owner.in_(owners) & BUDGETS.c.period.in_(periods.values())
     found = {(row.owner, row.period): row for row in connection.execute(select(BUDGETS).where(which))}
 
@@ -128,10 +129,4 @@ def add_usage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None
 
     Each row has `day`, `team`, `key`, `model` and some counters, the same in all.
     """
-    names = [name for name in COUNTERS if name in rows[0]]
-    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    zeros = dict.fromkeys(COUNTERS, 0)
-    statement = insert(USAGE).values([{**zeros, **row} for row in rows])
-    added = {name: USAGE.c[name] + statement.excluded[name] for name in names}
-    upsert: Insert = statement.on_conflict_do_update(index_elements=list(GROUPS), set_=added)
-    connection.execute(upsert)
+    add(connection, USAGE, rows, tuple(name for name in COUNTERS if name in rows[0]))

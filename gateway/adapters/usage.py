@@ -15,8 +15,8 @@ from sqlalchemy import Connection, func, select
 from gateway.adapters.database import Database
 from gateway.adapters.rows import add_usage
 from gateway.adapters.tables import USAGE
+from gateway.core.days import day_of
 from gateway.core.outcome import CacheState, Outcome
-from gateway.core.terms import day_of
 from gateway.core.usage import COUNTERS, GROUPS, Asked, Json, told_usage
 from gateway.ports import Clock, DatabaseUnavailableError
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from gateway.core.catalogue import MICRO
+from gateway.core.days import month_of, next_month
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
-from gateway.core.ledger import month_of, next_month
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The ledger's rules: the states of a generation, and what an earlier one means for a request that comes now."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -145,19 +144,3 @@ def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> 
         case _:
             # Unknown, or unknown until its bill came: billed without a picture.
             return again or (own and now - row.finished < unknown_hold)
-
-
-def day_of(now: float) -> str:
-    """The day of UTC, `2026-11-22`."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-
-
-def month_of(day: str) -> str:
-    """The month of a day, `2026-11`."""
-    return day[:7]
-
-
-def next_month(day: str) -> str:
-    """The first day of the month after."""
-    year, month = int(day[:4]), int(day[5:7])
-    return f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"

@@ -140,16 +140,6 @@ def usd(micro: int | None) -> float | None:
     return None if micro is None else micro / MICRO
 
 
-def day_of(now: float) -> str:
-    """The day of UTC, `2026-11-22`."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-
-
-def month_of(now: float) -> str:
-    """The month of UTC, `2026-11`."""
-    return day_of(now)[:7]
-
-
 def read_time(name: str, value: object) -> float:
     """Seconds since 1970, of RFC 3339 or as they are.
 

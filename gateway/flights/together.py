@@ -33,7 +33,7 @@ async def as_they_come(work: Sequence[Coroutine[Any, Any, T]], silence: float) -
             task.cancel()
 
 
-def hear(task: asyncio.Task[Any]) -> None:
+def hear(task: asyncio.Future[Any]) -> None:
     """Take notice of a failure that nobody waits for any more, or asyncio would log its text."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,10 @@
-"""A real Valkey for the adapters' tests, emptied before each."""
+"""What the adapters' tests share: a Valkey, emptied before each; one of a test's own; a simulator, and a way to it."""
 
+import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ from redis.asyncio import Redis
 
 from gateway.adapters.embedded import EmbeddedValkey
 from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.transport import AiohttpTransport, pooled
+from tests.acceptance.programs import Simulator, simulating
 from tests.adapters.errors import Errors
 
 
@@ -51,3 +56,32 @@ async def open_store(errors: Errors) -> AsyncIterator[Callable[[str], RedisStore
 @pytest.fixture
 def store(redis: Redis, redis_url: str, open_store: Callable[[str], RedisStore]) -> RedisStore:
     return open_store(redis_url)
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[tuple[EmbeddedValkey, int]]:
+    """A server of the test's own, and its process id."""
+    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
+        valkey = EmbeddedValkey(Path(folder), lambda: None)
+        valkey.start()
+        client = Redis.from_url(valkey.url)
+        info = await client.info("server")
+        await client.aclose()
+        pid = int(info["process_id"])
+        yield valkey, pid
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        valkey.stop()
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with simulating() as running:
+        yield running
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[AiohttpTransport]:
+    made = pooled()
+    yield made
+    await made.aclose()

@@ -1,6 +1,5 @@
 """The cache trusts nothing it reads back: whatever is not its own sound entry is a miss."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,31 +8,13 @@ from redis.asyncio import Redis
 
 from gateway.adapters.cache import RedisCache
 from gateway.adapters.redis_store import RedisStore
-from gateway.ports import StoreUnavailableError
+from tests.adapters.calling import NoStore
 from tests.fakes import FakeClock
 
 FINGERPRINT = "f" * 64
 IMAGE = f"gw:{{{FINGERPRINT}}}:image"
 URL = "https://pictures.example/1.png"
 SOUND = {"fingerprint": FINGERPRINT, "url": URL, "expires": 1_900_000_000.0, "schema": "1"}
-
-
-class Away:
-    """A store without a server."""
-
-    healthy = False
-
-    async def execute(self, *command: str | bytes | float) -> object:
-        raise StoreUnavailableError
-
-    async def look_up(self, *keys: str) -> list[bytes | None]:
-        raise StoreUnavailableError
-
-    def post(self, *command: str | bytes | float) -> None:
-        return None
-
-    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
-        raise StoreUnavailableError
 
 
 @pytest.fixture
@@ -105,7 +86,7 @@ async def test_what_is_kept_lives_as_long_as_it_says(cache: RedisCache, redis: R
 
 
 async def test_without_redis_it_misses_and_keeps_nothing(clock: FakeClock) -> None:
-    cache = RedisCache(Away(), clock)
+    cache = RedisCache(NoStore(), clock)
 
     assert await cache.keep(FINGERPRINT, URL, 100) is False
     assert await cache.recall(FINGERPRINT) is None

@@ -3,10 +3,8 @@
 import asyncio
 import os
 import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -337,22 +335,6 @@ async def test_a_full_server_still_finds_pictures_and_the_worker_limits(
     assert [answer.found for answer in answers if isinstance(answer, Admission)] == [[b"picture"]] * 2
     assert await books(redis) == {f"gw:{{team}}:limit:{measure}:key:key": 1 for measure in ("images", "requests")}
     assert errors.count == 3
-
-
-@pytest.fixture
-async def own() -> AsyncIterator[tuple[EmbeddedValkey, int]]:
-    """A server of the test's own, and its process id."""
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        valkey = EmbeddedValkey(Path(folder), lambda: None)
-        valkey.start()
-        client = Redis.from_url(valkey.url)
-        info = await client.info("server")
-        await client.aclose()
-        pid = int(info["process_id"])
-        yield valkey, pid
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-        valkey.stop()
 
 
 async def test_a_frozen_server_leaves_each_worker_its_share_until_it_is_back(

@@ -1,19 +1,18 @@
 """A refused call moves to another key; a call that may have been billed never does. Counted at the simulator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
 import httpx
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.transport import AiohttpTransport
 from gateway.adapters.upstream import UpstreamOptions
 from gateway.core.errors import GatewayError, Kind
 from gateway.ports import Drawn
 from gateway.simulator.options import Failure
-from tests.acceptance.programs import Simulator, simulating, unique
+from tests.acceptance.programs import Simulator, unique
 from tests.adapters.calling import MODEL, QUICK, Diary, Line, ids, line
 from tests.adapters.servers import Conversation, answer, refusing, scripted
 from tests.fakes import FakeClock
@@ -31,19 +30,6 @@ MOVES = {
     Failure.MONTHLY_QUOTA: "monthly-quota",
     Failure.RATE_LIMITED: "busy",
 }
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with simulating() as running:
-        yield running
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = pooled()
-    yield made
-    await made.aclose()
 
 
 def made(transport: httpx.AsyncBaseTransport, url: str, *keys: str, mode: str = "sync", timeout: float = 60) -> Line:

@@ -6,7 +6,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -88,21 +88,6 @@ async def test_nobody_there_is_told_at_once(errors: Errors, open_store: Open, tm
             await store.look_up("a")
 
     assert (store.healthy, errors.count) == (False, 1)
-
-
-@pytest.fixture
-async def own() -> AsyncIterator[tuple[EmbeddedValkey, int]]:
-    """A server of the test's own, and its process id."""
-    with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
-        valkey = EmbeddedValkey(Path(folder), lambda: None)
-        valkey.start()
-        client = Redis.from_url(valkey.url)
-        info = await client.info("server")
-        await client.aclose()
-        pid = int(info["process_id"])
-        yield valkey, pid
-        os.kill(pid, signal.SIGCONT)
-        valkey.stop()
 
 
 async def test_a_frozen_server_costs_a_tenth_of_a_second_once_and_its_late_answers_go_to_nobody(

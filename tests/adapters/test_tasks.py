@@ -1,16 +1,14 @@
 """Task mode: one POST, then asking that costs nothing, until there is a picture or a reason for none."""
 
-from collections.abc import AsyncIterator, Iterator
-
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.transport import AiohttpTransport
 from gateway.adapters.upstream import Polling, UpstreamOptions
 from gateway.core.errors import GatewayError, Kind
 from gateway.ports import Drawn
 from gateway.simulator.options import Failure
-from tests.acceptance.programs import Simulator, simulating, unique
+from tests.acceptance.programs import Simulator, unique
 from tests.adapters.calling import MODEL, QUICK, Line, ids, line
 from tests.adapters.servers import Conversation, answer, scripted
 
@@ -24,19 +22,6 @@ GONE = answer(b'{"error": {"err_code": -10010}}', status="404 Not Found")
 NOT_YOURS = answer(b'{"error": {"err_code": -10002}}', status="401 Unauthorized")
 BUSY = answer(b"{}", status="429 Too Many Requests")
 HANG_UP = b""
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with simulating() as running:
-        yield running
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = pooled()
-    yield made
-    await made.aclose()
 
 
 def made(transport: AiohttpTransport, url: str, *keys: str, timeout: float = 60, polling: Polling = QUICK) -> Line:

@@ -1,20 +1,20 @@
 """302's every failure is the kind it means, and nothing is ever sent twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.transport import AiohttpTransport
 from gateway.adapters.upstream import KeyPool, UpstreamOptions
 from gateway.core.catalogue import Model
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.shapes import Free
 from gateway.ports import Drawn
 from gateway.simulator.options import Failure
-from tests.acceptance.programs import Simulator, simulating, unique
+from tests.acceptance.programs import Simulator, unique
 from tests.adapters.calling import Line, NoProgress, NoStore, line
 from tests.adapters.servers import Conversation, answer, refusing, scripted
 from tests.fakes import FakeClock, until
@@ -49,19 +49,6 @@ EXPECTED = {
     Failure.ECHO_KEY: Kind.UPSTREAM_UNKNOWN,
 }
 NO_ANSWER = {Failure.RESET, Failure.HANG}
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with simulating() as running:
-        yield running
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = pooled()
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture

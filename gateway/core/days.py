@@ -1,0 +1,19 @@
+"""Days and months of UTC, as budgets and usage are counted by them."""
+
+from datetime import UTC, datetime
+
+
+def day_of(now: float) -> str:
+    """The day of UTC, `2026-11-22`."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+
+
+def month_of(day: str) -> str:
+    """The month of a day, `2026-11`."""
+    return day[:7]
+
+
+def next_month(day: str) -> str:
+    """The first day of the month after."""
+    year, month = int(day[:4]), int(day[5:7])
+    return f"{year + month // 12:04d}-{month % 12 + 1:02d}-01"
