@@ -94,6 +94,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         lambda: durable.run(observation),
         _recovery(settings, endpoints, outside).run,
         later.watch,
+        gateway.repeated.watch,
         outside.keys.share_forever,
         outside.limiter.renew_forever,
         lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),

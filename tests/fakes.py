@@ -196,6 +196,9 @@ class MemoryRepeats:
         if (key, name) in self.names:
             self.names[key, name] = self.names[key, name][0], repeat
 
+    async def forget(self) -> None:
+        return None
+
 
 @dataclass
 class MemoryJobs:

@@ -1,5 +1,7 @@
 """Requests with an Idempotency-Key: who asks again is told what the first was told, and pays nothing."""
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from gateway.core.errors import GatewayError, Kind
@@ -17,6 +19,15 @@ class Repeated:
     repeats: Repeats
     errands: Errands
     clock: Clock
+    forget_every: float = 3600.0
+    """Seconds between two looks for names that have lapsed."""
+
+    async def watch(self) -> None:
+        """Until cancelled: forget what has lapsed; the database may come and go."""
+        while True:
+            with contextlib.suppress(DatabaseUnavailableError):
+                await self.repeats.forget()
+            await asyncio.sleep(self.forget_every)
 
     async def claim(self, order: Order) -> Repeat | None:
         """How the same request ended before; None for a new one, or one that is still under way.

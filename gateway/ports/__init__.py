@@ -244,6 +244,9 @@ class Repeats(Protocol):
     async def keep(self, key: str, name: str, repeat: Repeat) -> None:
         """Note how it ended."""
 
+    async def forget(self) -> None:
+        """Remove what has lapsed."""
+
 
 class Downloader(Protocol):
     """The guarded fetcher of image bytes."""
