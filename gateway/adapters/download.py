@@ -45,7 +45,7 @@ class _Refused(Exception):  # noqa: N818 - a verdict, never seen outside
     """A URL or an answer that must not be used; trying again would not help."""
 
 
-class _Failed(Exception):  # noqa: N818
+class _Failed(Exception):  # noqa: N818 - as above
     """A fetch that went wrong; trying again may help."""
 
 
