@@ -78,9 +78,8 @@ class Gateway:
         started = self.clock.monotonic()
         caller = await self.authenticate(secret, outcome)
         found = await self._understand(caller, asked, outcome)
-        wait = self.options.answer_timeout
-        if asked.patience is not None and not found.stream:
-            wait = min(wait, asked.patience)
+        patience = None if found.stream else asked.patience
+        wait = min(self.options.answer_timeout, patience or self.options.answer_timeout)
         return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
 
     async def generate(self, order: Order) -> Answer:
@@ -113,10 +112,14 @@ class Gateway:
                 if picture is not None:
                     pictures.append(picture)
                 yield picture
+        except GatewayError as error:
+            await self.repeated.failed(order, error)
+            raise
         finally:
             await self._leave(order)
             if pictures:
                 await self._count(order, pictures)
+        await self.repeated.drew(order, pictures)
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
@@ -230,10 +233,9 @@ class Gateway:
         """Pictures → Answer, with bytes where they were asked for."""
         if order.format != "url":
             pictures = await together([self.materialize(order, picture) for picture in pictures])
-        plan, repeat = order.plan, order.repeat
-        created = int(self.clock.now()) if repeat is None else repeat.created
+        created = int(self.clock.now()) if order.repeat is None else order.repeat.created
         return Answer(
-            created, pictures, order.format, order.usage, plan.adjustments, order.standings, replayed=repeat is not None
+            created, pictures, order.format, order.usage, order.plan.adjustments, order.standings, order.replayed
         )
 
     async def _picture(self, order: Order, slot: int) -> Picture:

@@ -133,6 +133,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     held: Holding = msgspec.field(default_factory=Holding)
     bill: Bill = msgspec.field(default_factory=Bill)
 
+    @property
+    def replayed(self) -> bool:
+        """Whether it is answered as it was before."""
+        return self.repeat is not None
+
     def attempt(self, slot: int) -> str | None:
         """By what the ledger knows a picture of this very request."""
         return None if self.asked.attempt is None else f"{self.caller.key}:{self.asked.attempt}:{slot}"

@@ -17,6 +17,7 @@ from gateway.flights import hear
 from gateway.pipeline import Gateway
 from gateway.web.render import (
     JSON,
+    REPLAYED,
     USAGE,
     Headers,
     Reply,
@@ -47,6 +48,7 @@ def stream_reply(gateway: Gateway, order: Order) -> Reply:
         (b"x-accel-buffering", b"no"),  # nginx would hold the events back
         *adjusted_header(order.plan.adjustments),
         *standing_headers(order.standings),
+        *([REPLAYED] if order.replayed else []),
     ]
     return Reply(200, headers, None, _events(gateway, order), order.held.close)
 

@@ -41,8 +41,9 @@ class GoneError(Exception):
 class Client:
     """A client of the application itself, which may hang up after some pieces of a body."""
 
-    def __init__(self, pieces: int = 10**9) -> None:
+    def __init__(self, pieces: int = 10**9, name: bytes | None = None) -> None:
         self.pieces = pieces
+        self.name = name
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
@@ -55,6 +56,8 @@ class Client:
             (b"authorization", b"Bearer " + FIRST),
             (b"content-type", b"application/json"),
         ]
+        if self.name is not None:
+            headers.append((b"idempotency-key", self.name))
 
         async def receive() -> Message:
             return {"type": "http.request", "body": body}
@@ -226,6 +229,30 @@ async def test_while_it_drains_a_stream_is_refused_before_its_head_unless_its_pi
 
     assert (kept.status, b"completed" in kept.body) == (200, True)
     assert (new.status, new.headers[b"x-should-retry"]) == (503, b"true")
+
+
+async def test_a_stream_that_comes_again_by_its_idempotency_key_is_told_the_same(world: World) -> None:
+    first, again, other = (Client(name=b"once") for _ in range(3))
+
+    await first.ask(serving(world), n=2, stream=True)
+    world.clock.advance(8000)
+    await again.ask(serving(world), n=2, stream=True)
+    await other.ask(serving(world), n=2, stream=True, prompt="a dog")
+
+    assert [b"idempotent-replayed" in client.headers for client in (first, again)] == [False, True]
+    assert [client.body.count(b"event: image_generation.completed") for client in (first, again)] == [2, 2]
+    assert (len(world.upstream.bodies), other.status) == (2, 422)
+
+
+async def test_a_stream_that_failed_tells_the_same_failure_by_its_idempotency_key(world: World) -> None:
+    world.upstream.failure = GatewayError(Kind.CONTENT_POLICY, "no")
+    first, again = (Client(name=b"once") for _ in range(2))
+
+    await first.ask(serving(world), stream=True)
+    await again.ask(serving(world), stream=True)
+
+    assert [b"content_policy_violation" in client.body for client in (first, again)] == [True, True]
+    assert len(world.upstream.bodies) == 1
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 2, 5])
