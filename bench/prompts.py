@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 SEED = 302
 PATH = "/v1/images/generations"
-KEY = "bench-key"
+# Of the form of our keys; its digest, under a secret of the benchmarks' own, is in the teams file they serve with.
+KEY = "gw_live_SgP35BsostNbsz1gTH9xYwC2Jllpjd1CYnuh"
 BODY_BYTES = 250
 LENGTH = b"\ncontent-length:"
 

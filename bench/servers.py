@@ -1,5 +1,7 @@
 """The servers of a run: the fake upstream, the floor, nginx and the gateway."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +16,16 @@ from bench.prompts import KEY, PATH
 
 UPSTREAM_PATH = "/302/image/generate"
 SERVE = f"{sys.executable} -m gateway serve --host 127.0.0.1 --port {{port}}"
+DIGEST = [sys.executable, "-m", "gateway", "keys", "digest", KEY]
+SECRET = "of-the-benchmarks-own-0123456789abcdef"  # noqa: S105 - it guards nothing
+# Every limit and budget there is, of the team and of the key, and none that the load can reach.
+LIMITS = """\
+rpm = 1_000_000_000
+ipm = 1_000_000_000
+concurrency = 1_000_000
+budget_day = 1_000_000
+budget_month = 1_000_000
+"""
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,10 @@ def passing(fleet: Fleet, binary: str, to: Server) -> Server:
 def gateway(fleet: Fleet, command: Sequence[str], data: Path, to: Server) -> Gateway:
     """Start the gateway with a fresh data folder; its worker gets the server's CPU, its store the others."""
     port, (server, others) = free_port(), cpus()
+    data.mkdir()
     env = {
-        "GATEWAY_KEYS": f"bench={KEY}",
+        "GATEWAY_SECRET": SECRET,
+        "GATEWAY_TEAMS": str(_teams_file(data)),
         "AI302_API_KEY": "sk-bench",
         "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{to.port}",
         "GATEWAY_DATA_DIR": str(data),
@@ -86,3 +100,13 @@ def gateway(fleet: Fleet, command: Sequence[str], data: Path, to: Server) -> Gat
     store = redis.Redis(unix_socket_path=str(next(data.rglob("*.sock"))), decode_responses=True)
     store_pid = int(store.info("server")["process_id"])
     return Gateway("gateway", port, PATH, worker, ('"url"',), process, store, store_pid)
+
+
+def _teams_file(folder: Path) -> Path:
+    """Write the file of the one team and its one key."""
+    file = folder / "teams.toml"
+    digest = subprocess.run(
+        DIGEST, env=os.environ | {"GATEWAY_SECRET": SECRET}, check=True, capture_output=True, text=True
+    )
+    file.write_text(f'[teams.bench]\n{LIMITS}\n[teams.bench.keys.bench]\ndigest = "{digest.stdout.strip()}"\n{LIMITS}')
+    return file
