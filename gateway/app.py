@@ -27,7 +27,7 @@ from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.log import LineLog
 from gateway.adapters.metrics import MULTIPROCESS_DIR, Metrics
 from gateway.adapters.observation import Observation
-from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.redis_store import RedisStore
 from gateway.adapters.repeats import SqlRepeats
 from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import AiohttpTransport, pooled
@@ -143,10 +143,10 @@ def _outside(
     database = Database(settings.durable_url, lambda: observation.dependency_error("database"))
     durable = Durable.of(settings, database, clock, declared)
     observation = Observation(metrics, lines, durable.counter)
-    pictures = RedisStore(connect(settings.picture_redis_url), lambda: observation.dependency_error("cache"))
+    pictures = RedisStore(settings.picture_redis_url, lambda: observation.dependency_error("cache"))
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
-        store = RedisStore(connect(settings.redis_url), lambda: observation.dependency_error("limits"))
+        store = RedisStore(settings.redis_url, lambda: observation.dependency_error("limits"))
     worker = token_hex(16)
     transports = (
         pooled(),

@@ -1,78 +1,39 @@
-"""Redis or Valkey through redis-py: batched, bounded in time, and given up on quickly.
+"""Redis or Valkey: bounded in time, and given up on quickly.
 
-Commands of one turn of the event loop travel as one pipeline, over connections that redis-py keeps. redis-py's own
-retries are off: by default it tries ten times, so that one frozen server holds a request for a minute, and a lost
-reply runs a command twice.
+Commands for one server go straight to it; those for anything else go through redis-py, which also hears channels.
 """
 
 import asyncio
 import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final, Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
+from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError
 
-from gateway.flights import Deadline, hear
+from gateway.adapters.redis_client import Pipelines, connect
+from gateway.adapters.redis_connection import Address, Command, Waiter
+from gateway.adapters.redis_link import Link
+from gateway.flights import hear
 from gateway.ports import StoreUnavailableError
 
 TIMEOUT: Final = 0.1
-_CONNECTIONS: Final = 16
-# Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
-_IN_FLIGHT: Final = 2
+"""How many seconds Redis may take to answer."""
 # How long one wait for a word may take; a broken connection is noticed by then.
 _LISTEN: Final = 5.0
-# As many scripts of 50 µs as one batch can answer well within its deadline.
-_MOST_IN_BATCH: Final = 500
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
-Command = tuple[str | bytes | float, ...]
-Client = Redis | RedisCluster
 
+class _Carrier(Protocol):
+    """How commands reach Redis; what its methods promise stands with `Link`."""
 
-def connect(url: str) -> Client:
-    """Make a client; nothing is sent yet.
+    timeout: float
 
-    `url` is `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`.
-
-    Raises:
-        ValueError: for any other URL, without repeating its password.
-    """
-    options: dict[str, Any] = {"socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0), "protocol": 2}
-    scheme = urlsplit(url).scheme
-    if scheme in {"redis", "rediss", "unix"}:
-        pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=TIMEOUT, **options)
-        return Redis.from_pool(pool)
-    if scheme == "redis+cluster":
-        options.pop("retry")
-        return RedisCluster.from_url(url.replace("redis+cluster://", "redis://", 1), **options)
-    if scheme == "redis+sentinel":
-        return _sentinel(url, options)
-    message = f"{scheme or 'no'}:// is none of redis://, rediss://, unix://, redis+sentinel://, redis+cluster://"
-    raise ValueError(message)
-
-
-def _sentinel(url: str, options: dict[str, Any]) -> Client:
-    parts = urlsplit(url)
-    service = parts.path.strip("/")
-    hosts = parts.netloc.rpartition("@")[2]
-    pairs = [host.rpartition(":") for host in hosts.split(",")]
-    if not service or not all(host and port.isdigit() for host, _, port in pairs):
-        message = "a Sentinel URL is redis+sentinel://host:port,host:port/service"
-        raise ValueError(message)
-    if parts.password:
-        options["password"] = parts.password
-    if parts.username:
-        options["username"] = parts.username
-    addresses = [(host, int(port)) for host, _, port in pairs]
-    sentinel = Sentinel(addresses, sentinel_kwargs=options, **options)  # type: ignore[no-untyped-call]  # theirs
-    master: Redis = sentinel.master_for(service)
-    return master
+    def send(self, command: Command, waiter: Waiter) -> None: ...
+    def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None: ...
+    async def ping(self) -> None: ...
+    async def aclose(self) -> None: ...
 
 
 class RedisStore:
@@ -81,18 +42,27 @@ class RedisStore:
     After one failure nobody waits for Redis until a background probe got an answer from it.
     """
 
-    def __init__(self, client: Client, on_error: Callable[[], None]) -> None:
-        self._client: Final = client
+    def __init__(self, url: str, on_error: Callable[[], None], timeout: float = TIMEOUT) -> None:
+        """Make a store of `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`.
+
+        Nothing is sent yet. `timeout` is in seconds.
+
+        Raises:
+            ValueError: for any other URL, without repeating its password.
+        """
+        self._client: Final = connect(url)
         self._on_error: Final = on_error
-        self.one_server: Final = not isinstance(client, RedisCluster)
+        self.one_server: Final = not isinstance(self._client, RedisCluster)
         """Whether all keys lie on one server, so that one command may name any of them."""
-        self._commands: list[tuple[Command, asyncio.Future[Any]]] = []
-        self._lookups: list[tuple[tuple[str, ...], asyncio.Future[Any]]] = []
+        address = Address.of(url)
+        self._carrier: Final[_Carrier] = (
+            Pipelines(self._client, timeout, on_error, self._lost)
+            if address is None
+            else Link(address, timeout, on_error, self._lost)
+        )
         self._digests: Final[dict[str, str]] = {}
-        self._running = 0
-        self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._probe: asyncio.Task[None] | None = None
-        self._tasks: Final[set[asyncio.Task[None]]] = set()
 
     @property
     def healthy(self) -> bool:
@@ -105,16 +75,16 @@ class RedisStore:
         Raises:
             StoreUnavailableError: no answer within 100 ms, or none to be expected.
         """
-        future = self._enter()
-        self._commands.append((command, future))
-        return await future
+        waiter = self._waiter()
+        self._carrier.send(command, waiter)
+        return await waiter
 
     def post(self, *command: str | bytes | float) -> None:
         """Run a command that nobody waits for; where Redis is away it is dropped."""
         with contextlib.suppress(StoreUnavailableError):
-            future = self._enter()
-            future.add_done_callback(hear)
-            self._commands.append((command, future))
+            waiter = self._waiter()
+            waiter.add_done_callback(hear)
+            self._carrier.send(command, waiter)
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
         """Hear a channel until cancelled. What is said while Redis is away is lost; a cluster is not listened to."""
@@ -129,14 +99,14 @@ class RedisStore:
             await asyncio.sleep(_PROBE_EVERY[-1])
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
-        """Read keys that lie on one server of a cluster; look-ups of one turn of the loop travel as one command.
+        """Read keys that lie on one server of a cluster.
 
         Raises:
             StoreUnavailableError: as `execute`.
         """
-        future = self._enter()
-        self._lookups.append((keys, future))
-        found: list[bytes | None] = await future
+        waiter = self._waiter()
+        self._carrier.look_up(keys, waiter)
+        found: list[bytes | None] = await waiter
         return found
 
     async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
@@ -156,89 +126,21 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Let go of all connections."""
-        for task in [*self._tasks, *filter(None, [self._probe])]:
-            task.cancel()
+        if self._probe is not None:
+            self._probe.cancel()
+        await self._carrier.aclose()
         await self._client.aclose()
 
-    def _enter(self) -> asyncio.Future[Any]:
+    def _waiter(self) -> Waiter:
         if self._probe is not None:
             raise StoreUnavailableError
-        loop = asyncio.get_running_loop()
-        self._schedule(loop)
-        return loop.create_future()
+        if self._loop is None:
+            # Kept, for asking asyncio costs a system call each time.
+            self._loop = asyncio.get_running_loop()
+        return self._loop.create_future()
 
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._scheduled and self._running < _IN_FLIGHT:
-            self._scheduled = True
-            loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._scheduled = False
-        # A waiter that was cancelled needs no answer; what was sent for one is answered in its order all the same.
-        lookups = [entry for entry in self._lookups if not entry[1].done()]
-        commands = [entry for entry in self._commands if not entry[1].done()]
-        self._lookups, self._commands = [], commands[_MOST_IN_BATCH:]
-        del commands[_MOST_IN_BATCH:]
-        if not self.one_server:
-            commands += [(("MGET", *keys), future) for keys, future in lookups]
-            lookups = []
-        for work in (self._run_lookups(lookups) if lookups else None, self._run(commands) if commands else None):
-            if work is not None:
-                self._running += 1
-                task = asyncio.get_running_loop().create_task(work)
-                self._tasks.add(task)
-                task.add_done_callback(self._ran)
-        if self._commands:
-            self._schedule(asyncio.get_running_loop())
-
-    def _ran(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._running -= 1
-        if self._lookups or self._commands:
-            self._schedule(asyncio.get_running_loop())
-
-    async def _run_lookups(self, lookups: list[tuple[tuple[str, ...], asyncio.Future[Any]]]) -> None:
-        keys = [key for keys, _ in lookups for key in keys]
-        try:
-            with Deadline(TIMEOUT):
-                found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
-        except Exception:  # noqa: BLE001 - whatever it is, those who wait must be told
-            self._fail([future for _, future in lookups])
-            return
-        position = 0
-        for wanted, future in lookups:
-            if not future.done():
-                future.set_result(found[position : position + len(wanted)])
-            position += len(wanted)
-
-    async def _run(self, commands: list[tuple[Command, asyncio.Future[Any]]]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for command, _ in commands:
-            pipeline.execute_command(*command)
-        try:
-            with Deadline(TIMEOUT):
-                answers = await pipeline.execute(raise_on_error=False)
-        except Exception:  # noqa: BLE001 - as above
-            self._fail([future for _, future in commands])
-            return
-        for (_, future), answer in zip(commands, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, NoScriptError):
-                future.set_exception(answer)
-            elif isinstance(answer, Exception):
-                self._on_error()
-                future.set_exception(StoreUnavailableError())
-            else:
-                future.set_result(answer)
-
-    def _fail(self, futures: list[asyncio.Future[Any]]) -> None:
+    def _lost(self) -> None:
         self._on_error()
-        waiting = [*futures, *(entry[1] for entry in (*self._lookups, *self._commands))]
-        self._lookups, self._commands = [], []
-        for future in waiting:
-            if not future.done():
-                future.set_exception(StoreUnavailableError())
         if self._probe is None:
             self._probe = asyncio.get_running_loop().create_task(self._wait_for_it())
 
@@ -246,10 +148,7 @@ class RedisStore:
         """Ping until there is an answer; requests do not wait for it."""
         for attempt in range(10**9):
             await asyncio.sleep(_PROBE_EVERY[min(attempt, len(_PROBE_EVERY) - 1)])
-            try:
-                with Deadline(TIMEOUT):
-                    await self._client.execute_command("PING")
-            except Exception:  # noqa: BLE001, S112 - it is not back, whatever it says
-                continue
-            self._probe = None
-            return
+            with contextlib.suppress(StoreUnavailableError):
+                await self._carrier.ping()
+                self._probe = None
+                return

@@ -15,7 +15,8 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database, sqlite_file
 from gateway.adapters.embedded import running_in
 from gateway.adapters.migrations import is_current
-from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.redis_client import connect
+from gateway.adapters.redis_store import RedisStore
 from gateway.adapters.teams import any_key
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import Account, KeyPool, Wire
@@ -178,7 +179,7 @@ async def _check_upstream(settings: Settings) -> list[tuple[bool, str]]:
 async def _store(settings: Settings) -> AsyncIterator[Store]:
     """The Redis in which the workers share what they know, or the running gateway's own; none where nothing runs."""
     try:
-        store = RedisStore(connect(settings.redis_url or running_in(Path(settings.data_dir))), lambda: None)
+        store = RedisStore(settings.redis_url or running_in(Path(settings.data_dir)), lambda: None)
     except (ValueError, RedisError, RedisClusterException):
         yield _NoStore()
         return

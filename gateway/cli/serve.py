@@ -29,7 +29,7 @@ from uvicorn.config import STARTUP_FAILURE
 from gateway.adapters.embedded import EmbeddedError, EmbeddedValkey
 from gateway.adapters.hangup import has_terminal
 from gateway.adapters.metrics import MULTIPROCESS_DIR
-from gateway.adapters.redis_store import connect
+from gateway.adapters.redis_client import connect
 from gateway.cli.database import prepare_or_exit, secret_or_exit
 from gateway.cli.draining import DrainingServer, Supervisor
 from gateway.cli.protocol import GatheringProtocol

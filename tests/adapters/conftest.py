@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.adapters.embedded import EmbeddedValkey
-from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.redis_store import TIMEOUT, RedisStore
 from gateway.adapters.transport import AiohttpTransport, pooled
 from tests.acceptance.programs import Simulator, simulating
 from tests.adapters.errors import Errors
@@ -40,12 +40,12 @@ def errors() -> Errors:
 
 
 @pytest.fixture
-async def open_store(errors: Errors) -> AsyncIterator[Callable[[str], RedisStore]]:
+async def open_store(errors: Errors) -> AsyncIterator[Callable[..., RedisStore]]:
     """Makes stores, and closes them whatever became of the test."""
     made: list[RedisStore] = []
 
-    def make(url: str) -> RedisStore:
-        made.append(RedisStore(connect(url), errors))
+    def make(url: str, timeout: float = TIMEOUT) -> RedisStore:
+        made.append(RedisStore(url, errors, timeout))
         return made[-1]
 
     yield make
@@ -54,7 +54,7 @@ async def open_store(errors: Errors) -> AsyncIterator[Callable[[str], RedisStore
 
 
 @pytest.fixture
-def store(redis: Redis, redis_url: str, open_store: Callable[[str], RedisStore]) -> RedisStore:
+def store(redis: Redis, redis_url: str, open_store: Callable[..., RedisStore]) -> RedisStore:
     return open_store(redis_url)
 
 

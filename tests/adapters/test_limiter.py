@@ -19,18 +19,13 @@ from gateway.core.limits import Admission
 from tests.adapters.errors import Errors
 from tests.fakes import FakeClock, FakeObserver, Recorder, until
 
-Open = Callable[[str], RedisStore]
+Open = Callable[..., RedisStore]
 Make = Callable[..., RedisLimiter]
 
 ALL = Terms(rpm=50, ipm=60, concurrency=40)
 NAME = "gw:{1}:image"
+PATIENCE = 10.0  # a busy machine is no server that is away
 OTHER_NAME = "gw:{2}:image"
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no server that is away."""
-    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 10.0)
 
 
 @pytest.fixture
@@ -42,8 +37,9 @@ def record() -> Recorder:
 def make(redis_url: str, redis: Redis, open_store: Open, record: Recorder) -> Make:
     """A limiter with connections of its own, like a worker has."""
 
-    def make(url: str = redis_url, **options: float) -> RedisLimiter:
-        return RedisLimiter(open_store(url), FakeObserver(record), FakeClock(), LimiterOptions(**options))  # type: ignore[arg-type]
+    def make(url: str = redis_url, timeout: float = PATIENCE, **options: float) -> RedisLimiter:
+        store = open_store(url, timeout)
+        return RedisLimiter(store, FakeObserver(record), FakeClock(), LimiterOptions(**options))  # type: ignore[arg-type]
 
     return make
 
@@ -205,7 +201,8 @@ async def test_look_ups_ride_along_and_what_is_there_is_no_image(make: Make, red
 async def test_pictures_on_another_server_are_looked_up_first(
     make: Make, redis: Redis, redis_url: str, open_store: Open
 ) -> None:
-    limiter = RedisLimiter(open_store(redis_url), FakeObserver(), FakeClock(), cache=open_store(f"{redis_url}?db=1"))
+    store, cache = open_store(redis_url, PATIENCE), open_store(f"{redis_url}?db=1", PATIENCE)
+    limiter = RedisLimiter(store, FakeObserver(), FakeClock(), cache=cache)
     other = Redis.from_url(f"{redis_url}?db=1")
     await other.set(NAME, b"picture")
     await other.aclose()
@@ -338,19 +335,17 @@ async def test_a_full_server_still_finds_pictures_and_the_worker_limits(
 
 
 async def test_a_frozen_server_leaves_each_worker_its_share_until_it_is_back(
-    own: tuple[EmbeddedValkey, int], make: Make, errors: Errors, monkeypatch: pytest.MonkeyPatch
+    own: tuple[EmbeddedValkey, int], make: Make, errors: Errors
 ) -> None:
     valkey, pid = own
-    limiter, asks = make(valkey.url, workers=4), caller(Terms(rpm=20, ipm=40), Terms(concurrency=16))
+    limiter, asks = make(valkey.url, timeout=0.5, workers=4), caller(Terms(rpm=20, ipm=40), Terms(concurrency=16))
     await limiter.admit(asks, "req_0", 1, [NAME])
     await limiter.release(asks, "req_0")
 
-    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 0.1)
     os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
     answers = [await ask(limiter, asks, f"away_{number}", 1, [NAME]) for number in range(30)]
     took = time.monotonic() - started
-    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 10.0)
     os.kill(pid, signal.SIGCONT)
     await until(lambda: limiter._store.healthy)  # type: ignore[attr-defined]
     back = await ask(limiter, asks, "req_1", 1, [NAME])

@@ -13,12 +13,13 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from gateway.adapters.embedded import EmbeddedValkey
-from gateway.adapters.redis_store import TIMEOUT, RedisStore, connect
+from gateway.adapters.redis_client import connect
+from gateway.adapters.redis_store import TIMEOUT, RedisStore
 from gateway.ports import StoreUnavailableError
 from tests.adapters.errors import Errors
 from tests.fakes import until
 
-Open = Callable[[str], RedisStore]
+Open = Callable[..., RedisStore]
 
 
 async def test_it_runs_commands_and_looks_up(store: RedisStore, errors: Errors) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.cache import RedisCache
 from gateway.adapters.embedded import EmbeddedValkey
-from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.redis_store import RedisStore
 from gateway.core.entry import Entry
 from gateway.ports import Cache
 from tests.fakes import FakeClock, MemoryCache
@@ -30,7 +30,7 @@ async def cache(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
     with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
         valkey = EmbeddedValkey(Path(folder), lambda: None)
         valkey.start()
-        store = RedisStore(connect(valkey.url), lambda: None)
+        store = RedisStore(valkey.url, lambda: None)
         yield RedisCache(store, clock)
         await store.aclose()
         valkey.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.embedded import EmbeddedValkey
 from gateway.adapters.limiter import RedisLimiter
-from gateway.adapters.redis_store import RedisStore, connect
+from gateway.adapters.redis_store import RedisStore
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Terms
 from gateway.core.limits import Admission, Standing
@@ -26,16 +26,13 @@ def valkey() -> Iterator[EmbeddedValkey]:
 
 
 @pytest.fixture(params=["fake", "redis", "redis-away"])
-async def limiter(
-    request: pytest.FixtureRequest, valkey: EmbeddedValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Limiter]:
-    # A busy machine is no server that is away.
-    monkeypatch.setattr("gateway.adapters.redis_store.TIMEOUT", 10.0)
+async def limiter(request: pytest.FixtureRequest, valkey: EmbeddedValkey, tmp_path: Path) -> AsyncIterator[Limiter]:
     if request.param == "fake":
         yield MemoryLimiter(FakeClock())
         return
     url = valkey.url if request.param == "redis" else f"unix://{tmp_path}/nobody"
-    store = RedisStore(connect(url), lambda: None)
+    # A busy machine is no server that is away.
+    store = RedisStore(url, lambda: None, timeout=10.0)
     if request.param == "redis":
         await store.execute("FLUSHALL")
     yield RedisLimiter(store, FakeObserver(), FakeClock())

@@ -1,0 +1,202 @@
+"""One connection to one Redis server: what is written, and whose reply comes next.
+
+Replies come in the order of the commands, so each is taken off for its command, whether or not somebody still waits
+for it. One timer a connection watches the oldest command without a reply; when that is late the connection is given up
+with everything on it, for a reply that came after all would be taken for the next one's. Nothing is ever sent twice:
+what has no reply may have run.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import hiredis
+from redis.asyncio.connection import parse_url
+from redis.exceptions import NoScriptError, ResponseError
+
+from gateway.flights import Deadline
+from gateway.ports import StoreUnavailableError
+
+# As many scripts of 50 µs as a server answers well within their deadline.
+_MOST_ON_THE_WAY: Final = 1000
+# A turn of the loop that took long finds both the timer and the replies: they are read first.
+_GRACE: Final = 0.005
+_NOTHING: Final = object()
+_PLAIN: Final = frozenset({"host", "port", "path", "db", "username", "password"})
+
+Command = tuple[str | bytes | float, ...]
+Waiter = asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is, and who we are to it; with a `path`, it is a unix socket."""
+
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> "Address | None":
+        """Read `redis://` and `unix://`; None for any other URL, and for one that asks for more than an address."""
+        if not url.startswith(("redis://", "unix://")):
+            return None
+        options: dict[str, Any] = {name: value for name, value in parse_url(url).items() if name != "connection_class"}
+        return cls(**options) if options.keys() <= _PLAIN else None
+
+    def greeting(self) -> list[Command]:
+        """What a new connection begins with; every reply has to be a good one."""
+        commands: list[Command] = []
+        if self.password is not None:
+            commands.append(("AUTH", *filter(None, [self.username]), self.password))
+        if self.db:
+            commands.append(("SELECT", self.db))
+        return [*commands, ("PING",)]
+
+
+class Connection(asyncio.Protocol):
+    """A connection, as long as it lives."""
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout` is how many seconds a reply may take."""
+        self.on_refusal: Callable[[], None] = _nothing
+        """Called when the server refuses a command."""
+        self.on_room: Callable[[], None] = _nothing
+        """Called when replies have come, so that more can be sent."""
+        self.on_end: Callable[[bool], None] = _nothing
+        """Called when it ends, and told whether commands are left without reply."""
+        self._timeout: Final = timeout
+        self._loop: Final = asyncio.get_running_loop()
+        self._reader: Final = hiredis.Reader(replyError=_error_of, notEnoughData=_NOTHING)
+        self._sent: Final[deque[tuple[Waiter, float]]] = deque()
+        self._transport: asyncio.WriteTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_late = False
+
+    @property
+    def room(self) -> int:
+        """How many more commands may be on their way."""
+        return _MOST_ON_THE_WAY - len(self._sent)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._transport is None
+
+    def send(self, commands: Sequence[tuple[bytes, Waiter]]) -> None:
+        """Write packed commands together; where the connection has ended meanwhile, refuse them."""
+        if self._transport is None:
+            refuse([waiter for _, waiter in commands])
+            return
+        now = self._loop.time()
+        self._sent.extend([(waiter, now) for _, waiter in commands])
+        self._transport.write(b"".join([data for data, _ in commands]))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._check)
+
+    def close(self) -> None:
+        """End it at once; whoever waits is told that there will be no reply."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._timer = self._transport = None
+        left = [waiter for waiter, _ in self._sent]
+        self._sent.clear()
+        on_end, self.on_end = self.on_end, _nothing
+        on_end(bool(left))
+        refuse(left)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of what to write to."""
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is one without saying so
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the replies that are whole."""
+        reader, sent = self._reader, self._sent
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not _NOTHING:
+                waiter, _ = sent.popleft()
+                if not waiter.done():
+                    self._answer(waiter, reply)
+        except (hiredis.ProtocolError, IndexError):  # it is no Redis, or says what nobody asked
+            self.close()
+            return
+        self.on_room()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The server has closed it, or the network has."""
+        self.close()
+
+    def _answer(self, waiter: Waiter, reply: object) -> None:
+        if not isinstance(reply, Exception):
+            waiter.set_result(reply)
+        elif isinstance(reply, NoScriptError):
+            waiter.set_exception(reply)
+        else:
+            self.on_refusal()
+            waiter.set_exception(StoreUnavailableError())
+
+    def _check(self) -> None:
+        self._timer = None
+        if not self._sent:
+            self._is_late = False
+            return
+        left = self._sent[0][1] + self._timeout - self._loop.time()
+        if left <= 0 and self._is_late:
+            self.close()
+            return
+        self._is_late = left <= 0
+        self._timer = self._loop.call_later(max(left, _GRACE), self._check)
+
+
+async def connect_to(address: Address, within: float) -> Connection:
+    """Open a connection, and greet, `within` so many seconds; so long a reply may take from then on.
+
+    Raises:
+        StoreUnavailableError: nobody is there, answers, or lets us in.
+    """
+    loop = asyncio.get_running_loop()
+    connection = Connection(within)
+    try:
+        with Deadline(within):
+            if address.path is None:
+                await loop.create_connection(lambda: connection, address.host, address.port)
+            else:
+                await loop.create_unix_connection(lambda: connection, address.path)
+            replies: list[Waiter] = [loop.create_future() for _ in address.greeting()]
+            connection.send([*zip(map(packed, address.greeting()), replies, strict=True)])
+            await asyncio.gather(*replies)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError | TimeoutError):
+            raise StoreUnavailableError from error
+        raise
+    return connection
+
+
+def packed(command: Command) -> bytes:
+    """A command as it is written."""
+    data: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows a single word
+    return data
+
+
+def refuse(waiters: Sequence[Waiter]) -> None:
+    """Tell those who still wait that there will be no reply."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(StoreUnavailableError())
+
+
+def _error_of(text: str) -> Exception:
+    return NoScriptError(text) if text.startswith("NOSCRIPT") else ResponseError(text)
+
+
+def _nothing(*_: object) -> None:
+    return None
