@@ -5,19 +5,23 @@ commits; writers of all processes take turns, on both databases, so that a trans
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from gateway.adapters.writer import Job, Writer
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 # How long a caller waits for the database before it is told that there is none; SQLite's own wait for a lock is
@@ -27,33 +31,21 @@ _LOCK_WAIT_MS: Final = 2000
 _MOST_TOGETHER: Final = 256
 # Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
 _WRITERS_LOCK: Final = 30249
+# A server or a role may be set to tell of commits before they are on disk: what is paid would not outlive a crash.
+_TAKE_THE_WRITERS_LOCK: Final = (
+    f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK}), "
+    "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
+)
 # PostgreSQL's undefined_table.
 _NO_SUCH_TABLE: Final = "42P01"
+# PEP 249 names errors the same in every driver, and SQLAlchemy names its own after them.
+_AWAY: Final = frozenset({"OperationalError", "InterfaceError", "InternalError", "DatabaseError"})
+_KINDS: Final = _AWAY | {"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"}
 # Within how many seconds a database that is well says so, and for how long that is believed.
 _WELL_WITHIN: Final = 0.2
 _BELIEVED: Final = 1.0
 
-_SUMS: Final = "gateway.sums"
-
 Work = Callable[[Connection], T]
-
-
-class Sums(Protocol):
-    """What is added up and written before a commit."""
-
-    def write(self, connection: Connection) -> None:
-        """Write it."""
-
-
-S = TypeVar("S", bound=Sums)
-
-
-@dataclass(slots=True)
-class _Job:
-    """Work to be written. It may run twice: alone, when something in its group failed."""
-
-    work: Work[Any]
-    done: asyncio.Future[Any]
 
 
 class Database:
@@ -61,13 +53,16 @@ class Database:
 
     def __init__(self, url: str, on_error: Callable[[], None]) -> None:
         self._on_error: Final = on_error
-        self._writing: Final = open_engine(url, writes=True)
+        self._writer: Final = _open_writer(url, self._judged)
+        self._groups: Final[SimpleQueue[list[Job]]] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._jobs: list[Job] = []
+        self._waiting: Final[deque[Job]] = deque()
+        self._is_stuck = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[None] | None = None
         self._reading: Final = open_engine(url, writes=False)
-        self._writer: Final = ThreadPoolExecutor(1, "database-writer")
         self._readers: Final = ThreadPoolExecutor(2, "database-reader")
-        self._jobs: list[_Job] = []
-        self._turn: asyncio.Task[None] | None = None
-        self._since = 0.0
         self._well: asyncio.Task[bool] | None = None
         self._asked = -_BELIEVED
 
@@ -80,15 +75,30 @@ class Database:
         Raises:
             DatabaseUnavailableError: not committed within three seconds; it may still be.
         """
-        loop = asyncio.get_running_loop()
-        if self._turn is not None and loop.time() - self._since > PATIENCE:
+        return await self.write_each(lambda connection, _: [work(connection)], None)
+
+    async def write_each(self, work: Callable[[Connection, list[A]], Sequence[T | Exception]], one: A) -> T:
+        """Run work once for all that a transaction has of it, in the place of the first.
+
+        It has a result for each, or an exception that is raised, which rolls nothing back. Where something fails, it
+        is run again for each alone.
+
+        Raises:
+            DatabaseUnavailableError: not committed within three seconds; it may still be.
+        """
+        if self._is_stuck:
             raise DatabaseUnavailableError
-        job = _Job(work, loop.create_future())
+        loop = asyncio.get_running_loop()
+        job = Job(work, one, loop.time(), loop.create_future())
+        if not self._jobs:
+            # At the end of the loop's turn: who comes in the same one shares its commit.
+            loop.call_soon(self._hand_over, loop)
         self._jobs.append(job)
-        if self._turn is None:
-            self._since = loop.time()
-            self._turn = loop.create_task(self._take_turns(loop))
-        done: T = await self._in_time(job.done)
+        self._waiting.append(job)
+        if self._alarm is None:
+            self._alarm = loop.call_later(PATIENCE, self._tell_the_late, loop)
+        # What was handed to the thread goes on there, whether somebody waits for it or not.
+        done: T = await job.done
         return done
 
     async def read(self, work: Work[T]) -> T:
@@ -98,8 +108,14 @@ class Database:
             DatabaseUnavailableError: no answer within three seconds.
         """
         loop = asyncio.get_running_loop()
-        found: T = await self._in_time(loop.run_in_executor(self._readers, self._read, work))
-        return found
+        answer = loop.run_in_executor(self._readers, self._read, work)
+        # Shielded: a late answer must find its future.
+        done, _ = await asyncio.wait((answer,), timeout=PATIENCE)
+        if not done:
+            answer.add_done_callback(hear)
+            self._on_error()
+            raise DatabaseUnavailableError
+        return answer.result()
 
     async def answers(self) -> bool:
         """Whether the database answers at once; asked at most once a second, however often this is."""
@@ -118,56 +134,63 @@ class Database:
 
     async def aclose(self) -> None:
         """Finish what was begun, and let go of all connections."""
-        while self._turn is not None:
-            await asyncio.wait((self._turn,))
+        while self._waiting:
+            self._over = asyncio.get_running_loop().create_future()
+            await self._over
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        for executor, engine in ((self._writer, self._writing), (self._readers, self._reading)):
-            executor.shutdown()
-            engine.dispose()
+        if self._thread is not None:
+            self._groups.put([])  # nothing more to do
+            self._thread.join()
+        self._writer.close()
+        self._readers.shutdown()
+        self._reading.dispose()
 
-    async def _in_time(self, future: asyncio.Future[Any]) -> Any:  # noqa: ANN401 - whatever the work returns
-        # Shielded: what was handed to a thread goes on there, and a late answer must find its future.
-        done, _ = await asyncio.wait((future,), timeout=PATIENCE)
-        if not done:
-            future.add_done_callback(hear)
-            self._on_error()
-            raise DatabaseUnavailableError
-        return future.result()
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._take_turns, args=(loop,), name="database-writer", daemon=True)
+            self._thread.start()
+        jobs, self._jobs = self._jobs, []
+        for start in range(0, len(jobs), _MOST_TOGETHER):
+            self._groups.put(jobs[start : start + _MOST_TOGETHER])
 
-    async def _take_turns(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            while self._jobs:
-                jobs, self._jobs = self._jobs[:_MOST_TOGETHER], self._jobs[_MOST_TOGETHER:]
-                self._since = loop.time()
-                results = await loop.run_in_executor(self._writer, self._commit, jobs)
-                for job, result in zip(jobs, results, strict=True):
-                    if job.done.done():
-                        continue
-                    if isinstance(result, BaseException):
-                        job.done.set_exception(result)
-                    else:
-                        job.done.set_result(result)
-        finally:
-            self._turn = None
+    def _take_turns(self, loop: asyncio.AbstractEventLoop) -> None:
+        while jobs := self._groups.get():
+            # What came while the last commit was under way shares this one.
+            while len(jobs) < _MOST_TOGETHER and not self._groups.empty():
+                jobs += self._groups.get()
+            results = self._writer.commit(jobs)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(self._tell, jobs, results)
 
-    def _commit(self, jobs: list[_Job]) -> list[Any]:
-        try:
-            return self._transaction(jobs)
-        except Exception as error:  # noqa: BLE001 - told to those who wait
-            if len(jobs) > 1 and not is_away(error):
-                # One of them failed and took the others with it: each for itself.
-                return [result for job in jobs for result in self._commit([job])]
-            return [self._judged(error)] * len(jobs)
+    def _tell(self, jobs: list[Job], results: list[Any]) -> None:
+        self._is_stuck = False
+        for job, result in zip(jobs, results, strict=True):
+            self._waiting.popleft()
+            if job.done.done():
+                continue
+            if isinstance(result, Exception):
+                job.done.set_exception(result)
+            else:
+                job.done.set_result(result)
+        if self._over is not None and not self._waiting:
+            self._over.set_result(None)
+            self._over = None
 
-    def _transaction(self, jobs: list[_Job]) -> list[Any]:
-        with self._writing.begin() as connection:
-            sums = connection.info[_SUMS] = {}
-            results = [job.work(connection) for job in jobs]
-            for one in sums.values():
-                one.write(connection)
-            return results
+    def _tell_the_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        for job in self._waiting:
+            if job.since + PATIENCE > loop.time():
+                self._alarm = loop.call_at(job.since + PATIENCE, self._tell_the_late, loop)
+                return
+            self._is_stuck = True
+            if not job.done.done():
+                self._on_error()
+                job.done.set_exception(DatabaseUnavailableError())
 
     def _read(self, work: Work[T]) -> T:
         try:
@@ -185,21 +208,12 @@ class Database:
         return unavailable
 
 
-def before_commit(connection: Connection, sums: Callable[[Connection], S]) -> S:
-    """What the jobs of a transaction add up together: made once, and written after the last of them."""
-    known: dict[object, Any] = connection.info[_SUMS]
-    if sums not in known:
-        known[sums] = sums(connection)
-    found: S = known[sums]
-    return found
-
-
 def is_away(error: Exception) -> bool:
     """Whether it is the database that failed: locked, gone, full or broken. Anything else is a fault of the work."""
-    if getattr(getattr(error, "orig", None), "sqlstate", None) == _NO_SUCH_TABLE:
+    if getattr(getattr(error, "orig", error), "sqlstate", None) == _NO_SUCH_TABLE:
         return True  # it was away when we started, and is not migrated yet
-    away = isinstance(error, (OperationalError, InterfaceError, InternalError, PoolTimeoutError))
-    return away or type(error) is DatabaseError
+    kind = next((one.__name__ for one in type(error).__mro__ if one.__name__ in _KINDS), None)
+    return kind in _AWAY or isinstance(error, PoolTimeoutError)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -210,19 +224,37 @@ def sqlite_file(url: str) -> Path | None:
 
 def open_engine(url: str, *, writes: bool, patience_ms: int = _LOCK_WAIT_MS) -> Engine:
     """Connections to a database. One that writes begins each transaction as the only writer of all processes."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": patience_ms / 1000, "check_same_thread": False})
-        event.listen(engine, "connect", _prepare_sqlite)
+    engine = _engine(url, patience_ms)
+    if engine.dialect.name == "sqlite":
         event.listen(engine, "begin", _begin_immediate if writes else _begin)
-        return engine
-    parsed = parsed.set(drivername="postgresql+psycopg")
-    options = f"-c lock_timeout={patience_ms} -c statement_timeout={patience_ms}"
-    arguments = {"connect_timeout": 2, "options": options, "application_name": "gateway302"}
-    engine = create_engine(parsed, connect_args=arguments, pool_size=2, pool_pre_ping=True)
-    if writes:
+    elif writes:
         event.listen(engine, "begin", _take_the_writers_lock)
     return engine
+
+
+def _open_writer(url: str, judged: Callable[[Exception], Exception]) -> Writer:
+    engine = _engine(url, _LOCK_WAIT_MS, isolation_level="AUTOCOMMIT")
+    return Writer(engine, _BEGINS[engine.dialect.name], judged)
+
+
+# In one trip to the server, which only the unprepared can be.
+_BEGINS: Final[dict[str, Callable[[Any], object]]] = {
+    "sqlite": lambda cursor: cursor.execute("BEGIN IMMEDIATE"),
+    "postgresql": lambda cursor: cursor.execute(f"BEGIN; {_TAKE_THE_WRITERS_LOCK}", prepare=False),
+}
+
+
+def _engine(url: str, patience_ms: int, **options: Any) -> Engine:  # noqa: ANN401 - as `create_engine` takes them
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        arguments: dict[str, Any] = {"timeout": patience_ms / 1000, "check_same_thread": False}
+        engine = create_engine(parsed, connect_args=arguments, **options)
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    parsed = parsed.set(drivername="postgresql+psycopg")
+    settings = f"-c lock_timeout={patience_ms} -c statement_timeout={patience_ms}"
+    arguments = {"connect_timeout": 2, "options": settings, "application_name": "gateway302"}
+    return create_engine(parsed, connect_args=arguments, pool_size=2, pool_pre_ping=True, **options)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's own
@@ -241,8 +273,4 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _take_the_writers_lock(connection: Connection) -> None:
-    # A server or a role may be set to tell of commits before they are on disk: what is paid would not outlive a crash.
-    durable = (
-        "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
-    )
-    connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK}), {durable}"))
+    connection.execute(text(_TAKE_THE_WRITERS_LOCK))

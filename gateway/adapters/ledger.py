@@ -8,68 +8,24 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import (
-    Boolean,
-    Connection,
-    Double,
-    Insert,
-    Select,
-    Text,
-    bindparam,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Double, Insert, Select, bindparam, delete, or_, select, update
 
 from gateway.adapters.database import Database
-from gateway.adapters.money import COLUMNS, correct, generation_of, moves_of
+from gateway.adapters.endings import end_each
+from gateway.adapters.holds import Holds, Wanted
+from gateway.adapters.money import COLUMNS, correct, generation_of
 from gateway.adapters.tables import GENERATIONS, WORKERS, now
 from gateway.adapters.upserts import insert_into
-from gateway.core.budgets import budgets_of, exhausted
 from gateway.core.days import day_of
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State, earlier
+from gateway.core.ledger import Draft, Ending, Generation, State
 from gateway.core.limits import LEASE
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
-_MOST_EARLIER: Final = 50
 _MOST_UNSETTLED: Final = 1000
 _FORGET_WORKERS_AFTER: Final = 86_400.0
 _NOT_SENT: Final = GatewayError(Kind.STORE_UNAVAILABLE, "The gateway's database was away; nothing was sent.")
-
-# The latest rows of a fingerprint or an attempt, each with the database's time.
-_LATEST: Final = (
-    select(*COLUMNS, now().label("now"))
-    .where(_G.fingerprint == bindparam("fingerprint"), _G.created > now() - RETRIED_WITHIN)
-    .order_by(_G.created.desc())
-    .limit(_MOST_EARLIER)
-)
-_OF_ATTEMPT: Final = (
-    select(*COLUMNS, now().label("now")).where(_G.attempt == bindparam("of")).order_by(_G.created.desc())
-)
-_INSERT: Final = insert(GENERATIONS).values(created=now(), sent=now())
-# Not by its version: a move that nobody heard of, for the database was slow to say so, was our own.
-_OURS: Final = (_G.owner == bindparam("by")) & _G.finished.is_(None)
-# What 302 said is taken from anybody who brings it while nobody has, and when nobody hoped for it any more.
-_SAID: Final = bindparam("is_known", type_=Boolean) & (_G.finished.is_(None) | (_G.state == State.UNKNOWN.value))
-_END: Final = (
-    update(GENERATIONS)
-    .where(_G.id == bindparam("row"), _OURS | _SAID)
-    .values(
-        state=bindparam("state"),
-        version=_G.version + 1,
-        finished=now(),
-        actual=bindparam("actual"),
-        url=bindparam("url"),
-        error_code=bindparam("error_code"),
-        error_message=bindparam("error_message"),
-        request_id=func.coalesce(bindparam("request_id", type_=Text), _G.request_id),
-    )
-)
 
 
 @cache
@@ -93,8 +49,8 @@ class SqlLedger:
         self._database: Final = database
         self._clock: Final = clock
         self._owner: Final = owner
-        self._unknown_hold: Final = unknown_hold
         self._lease: Final = lease
+        self._holds: Final = Holds(clock, owner, unknown_hold)
         self._is_known = False
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:
@@ -105,11 +61,8 @@ class SqlLedger:
             GatewayError: `insufficient_quota`.
             DatabaseUnavailableError: nothing may be sent; the row may be there all the same, so `cancel` it.
         """
-        day = day_of(self._clock.now())
-        result = await self._database.write(lambda connection: self._reserve(connection, draft, upstream_key, day))
-        if isinstance(result, Exception):
-            raise result
-        return result
+        wanted = Wanted(draft, upstream_key, day_of(self._clock.now()))
+        return await self._database.write_each(self._reserve, wanted)
 
     async def cancel(self, draft: Draft) -> None:
         """Let go of what was reserved and not sent, if it was reserved at all."""
@@ -117,7 +70,7 @@ class SqlLedger:
         def work(connection: Connection) -> None:
             row = _one(connection, select(*COLUMNS).where(_G.id == draft.id))
             if row is not None and row.finished is None:
-                _end(connection, row, Ending(State.FAILED, 0, error=_NOT_SENT))
+                end_each(connection, [(row, Ending(State.FAILED, 0, error=_NOT_SENT))])
 
         await self._database.write(work)
 
@@ -138,7 +91,7 @@ class SqlLedger:
         What 302 said is taken from anybody, whatever became of the row: a picture is paid, and never thrown away. That
         the outcome is unknown is for the row's owner alone to say.
         """
-        return await self._database.write(lambda connection: _end(connection, row, ending))
+        return await self._database.write_each(end_each, (row, ending))
 
     async def keep(self, row: Generation, url: str) -> None:
         """Note where the picture lies now."""
@@ -193,45 +146,11 @@ class SqlLedger:
         return await self._database.read(lambda connection: _all(connection, query))
 
     def _reserve(
-        self, connection: Connection, draft: Draft, upstream_key: str, day: str
-    ) -> Generation | EarlierError | GatewayError:
-        found = [*connection.execute(_LATEST, {"fingerprint": draft.fingerprint})]
-        if draft.attempt is not None:
-            found = [*connection.execute(_OF_ATTEMPT, {"of": draft.attempt}), *found]
-        if found:
-            rows = [generation_of(row) for row in found]
-            if (before := earlier(draft, rows, found[0].now, self._unknown_hold)) is not None:
-                draft.bill.hold(draft.id, draft.reserved)
-                return EarlierError(before)
-        if draft.refusal is not None:
-            return draft.refusal
-        budgets = budgets_of(draft.caller, day)
-        moves = moves_of(connection)
-        if (used_up := moves.used_up(budgets, draft.bill.open(draft.id))) is not None:
-            return exhausted(used_up, day)
-        draft.bill.hold(draft.id, draft.reserved)
-        values: dict[str, Any] = {
-            "id": draft.id,
-            "flight": draft.flight,
-            "fingerprint": draft.fingerprint,
-            "attempt": draft.attempt,
-            "key": draft.caller.key,
-            "team": draft.caller.team,
-            "model": draft.model,
-            "state": State.SENT.value,
-            "version": 1,
-            "owner": self._owner,
-            "upstream_key": upstream_key or None,
-            "ttl": draft.ttl,
-            "day": day,
-            "reserved": draft.reserved,
-        }
+        self, connection: Connection, wanted: Sequence[Wanted]
+    ) -> list[Generation | EarlierError | GatewayError]:
         if not self._is_known:  # a row whose owner nobody knows is an orphan
             self._renew(connection)
-        connection.execute(_INSERT, values)
-        moves.hold(budgets, draft.reserved)
-        at, unset = self._clock.now(), dict.fromkeys(Generation.__struct_fields__)
-        return Generation(**{**unset, **values, "state": State.SENT, "created": at, "sent": at})
+        return self._holds.each(connection, wanted)
 
     def _renew(self, connection: Connection) -> None:
         connection.execute(_beat(connection.dialect.name), {"id": self._owner, "lease": self._lease})
@@ -244,33 +163,6 @@ class SqlLedger:
             .returning(*COLUMNS)
         )
         return await self._database.write(lambda connection: _one(connection, statement))
-
-
-def _end(connection: Connection, row: Generation, ending: Ending) -> bool:
-    values = {
-        "row": row.id,
-        "by": row.owner,
-        "is_known": ending.actual is not None,
-        "state": ending.state.value,
-        "actual": ending.actual,
-        "url": ending.url,
-        "error_code": ending.error.kind.row.code if ending.error else None,
-        "error_message": ending.error.message if ending.error else None,
-        "request_id": ending.request_id or None,
-    }
-    if connection.execute(_END, values).rowcount == 0:
-        return ending.url is not None and _came_late(connection, row, ending.url)
-    if ending.actual is not None:
-        drawn = int(ending.url is not None)
-        moves_of(connection).settle(row, held=-row.reserved, spent=ending.actual, images=drawn)
-    return True
-
-
-def _came_late(connection: Connection, row: Generation, url: str) -> bool:
-    """A picture that was billed already when nobody hoped for it any more."""
-    paid = (_G.id == row.id) & (_G.state == State.FAILED.value) & (_G.actual > 0)
-    values = {"state": State.SUCCEEDED.value, "url": url, "error_code": None, "error_message": None}
-    return connection.execute(update(GENERATIONS).where(paid).values(values)).rowcount > 0
 
 
 def _one(connection: Connection, statement: Any) -> Generation | None:  # noqa: ANN401 - a select or an update

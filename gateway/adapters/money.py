@@ -4,24 +4,29 @@ Many paid calls share a commit, and most of them the same few budgets; a row eac
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-import msgspec
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Text, bindparam, select, update
 
-from gateway.adapters.database import before_commit
+from gateway.adapters.prepared import prepared
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
 from gateway.adapters.upserts import add
+from gateway.adapters.writer import before_commit
 from gateway.core.budgets import Budget, budgets_of
-from gateway.core.keys import Caller
+from gateway.core.keys import Caller, Terms
 from gateway.core.ledger import Generation, State
 
 _G: Final = GENERATIONS.c
 COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 """What `generation_of` wants of a row."""
-_TAKEN: Final = select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDGETS.c.held).where(
-    BUDGETS.c.owner.in_(bindparam("owners", expanding=True)), BUDGETS.c.period.in_(bindparam("periods", expanding=True))
+_STATE: Final = Generation.__struct_fields__.index("state")
+_TAKEN: Final = prepared(
+    select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDGETS.c.held).where(
+        BUDGETS.c.owner.in_([bindparam("team", type_=Text), bindparam("key", type_=Text)]),
+        BUDGETS.c.period.in_([bindparam("day", type_=Text), bindparam("month", type_=Text)]),
+    )
 )
 
 _Place = tuple[str, str]
@@ -36,25 +41,28 @@ class Moves:
         self._budgets: Final[defaultdict[_Place, list[int]]] = defaultdict(lambda: [0, 0])
         self._usage: Final[defaultdict[tuple[str, str, str, str], list[int]]] = defaultdict(lambda: [0, 0])
 
-    def used_up(self, budgets: Iterable[Budget], price: int) -> Budget | None:
-        """The budget that has not enough left for a price in micro-USD; None where all have."""
-        limited = [budget for budget in budgets if budget.most is not None]
-        self._learn([one for one in limited if (one.owner, one.period) not in self._taken])
+    def used_up(self, caller: Caller, day: str, price: int) -> Budget | None:
+        """The budget of a caller that has not enough left for a price in micro-USD; None where all have."""
+        if not _is_limited(caller.key_terms) and not _is_limited(caller.team_terms):
+            return None
+        limited = [budget for budget in budgets_of(caller, day) if budget.most is not None]
+        if any((one.owner, one.period) not in self._taken for one in limited):
+            self._learn(caller, day)
         for one in limited:
             held, spent = self._budgets.get((one.owner, one.period), (0, 0))
             if self._taken[one.owner, one.period] + held + spent + price > (one.most or 0):
                 return one
         return None
 
-    def hold(self, budgets: Iterable[Budget], price: int) -> None:
-        """Hold a price in micro-USD on budgets."""
-        for one in budgets:
-            self._budgets[one.owner, one.period][0] += price
+    def hold(self, caller: Caller, day: str, price: int) -> None:
+        """Hold a price in micro-USD on the budgets of a caller."""
+        for place in _places(caller.key, caller.team, day):
+            self._budgets[place][0] += price
 
     def settle(self, row: Generation, *, held: int, spent: int, images: int) -> None:
-        """Move what a generation has held and spent, and count its use."""
-        for one in budgets_of(Caller(row.key, row.team), row.day):
-            sums = self._budgets[one.owner, one.period]
+        """Move what a generation has held and spent, in micro-USD, and count its use."""
+        for place in _places(row.key, row.team, row.day):
+            sums = self._budgets[place]
             sums[0] += held
             sums[1] += spent
         used = self._usage[row.day, row.team, row.key, row.model]
@@ -78,14 +86,12 @@ class Moves:
         if usage:
             add(connection, USAGE, usage, ("images", "cost"))
 
-    def _learn(self, budgets: Sequence[Budget]) -> None:
-        if not budgets:
-            return
-        where = {"owners": [one.owner for one in budgets], "periods": [one.period for one in budgets]}
-        self._taken.update(((one.owner, one.period), 0) for one in budgets)
-        for owner, period, taken in self._connection.execute(_TAKEN, where):
-            if (owner, period) in self._taken:
-                self._taken[owner, period] = taken
+    def _learn(self, caller: Caller, day: str) -> None:
+        places = _places(caller.key, caller.team, day)
+        (team, today), (_, month), (key, _), _ = places
+        self._taken.update(dict.fromkeys(places, 0))
+        values = {"team": team, "key": key, "day": today, "month": month}
+        self._taken.update(((owner, period), taken) for owner, period, taken in _TAKEN.rows(self._connection, values))
 
 
 def moves_of(connection: Connection) -> Moves:
@@ -107,7 +113,17 @@ def correct(connection: Connection, row: Generation, actual: int) -> bool:
     return True
 
 
-def generation_of(row: Row[Any]) -> Generation:
+def generation_of(row: Sequence[Any]) -> Generation:
     """A row that begins with `COLUMNS`."""
-    found = Generation(*row[: len(COLUMNS)])
-    return msgspec.structs.replace(found, state=State(found.state))
+    values = [*row[: len(COLUMNS)]]
+    values[_STATE] = State(values[_STATE])
+    return Generation(*values)
+
+
+@lru_cache(1024)
+def _places(key: str, team: str, day: str) -> tuple[_Place, ...]:
+    return tuple((one.owner, one.period) for one in budgets_of(Caller(key, team), day))
+
+
+def _is_limited(terms: Terms) -> bool:
+    return terms.budget_day is not None or terms.budget_month is not None

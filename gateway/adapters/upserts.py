@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Connection, Insert, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.adapters.prepared import Prepared
 
 _INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -16,14 +18,19 @@ def insert_into(table: Table, dialect: str) -> Any:  # noqa: ANN401 - two classe
 
 
 def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], sums: tuple[str, ...]) -> None:
-    """Add to the sums of rows, which are made where they are missing."""
-    connection.execute(_adding(table, connection.dialect.name, sums), rows)
+    """Add to the sums of rows, which are made where they are missing, with nothing in their other sums."""
+    _adding(table, sums).change(connection, rows)
 
 
 @cache
-def _adding(table: Table, dialect: str, sums: tuple[str, ...]) -> Insert:
-    # Built once: building costs more than running.
-    upsert = insert_into(table, dialect)
-    added = {name: table.c[name] + upsert.excluded[name] for name in sums}
-    statement: Insert = upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
-    return statement
+def _adding(table: Table, sums: tuple[str, ...]) -> Prepared:
+    def statement(dialect: str) -> Insert:
+        wanted: dict[str, Any] = {column.name: bindparam(column.name) for column in table.primary_key}
+        wanted |= {name: bindparam(name) for name in sums}
+        others = {column.name: 0 for column in table.c if column.name not in wanted}
+        upsert = insert_into(table, dialect).values({**others, **wanted})
+        added = {name: table.c[name] + upsert.excluded[name] for name in sums}
+        made: Insert = upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=added)
+        return made
+
+    return Prepared(statement)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
-from gateway.adapters.database import Database
+from gateway.adapters.database import Database, open_engine
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.tables import BUDGETS, USAGE, WORKERS
 from gateway.core.errors import GatewayError, Kind
@@ -242,12 +242,12 @@ async def test_what_is_reserved_is_on_disk_whatever_the_server_thinks_of_that(da
 
 
 async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, database_url: str) -> None:
-    other = Database(database_url, lambda: None)
-    with other._writing.begin(), pytest.raises(DatabaseUnavailableError):
+    other = open_engine(database_url, writes=True)
+    with other.begin(), pytest.raises(DatabaseUnavailableError):
         await ledger.reserve(draft(), "k_1")
 
     assert isinstance(await ledger.reserve(draft(), "k_1"), Generation)
-    await other.aclose()
+    other.dispose()
 
 
 @pytest.mark.parametrize(("budget", "held"), [(3 * PRICE, 3), (3 * PRICE - 1, 0)])

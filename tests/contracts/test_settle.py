@@ -174,3 +174,30 @@ async def test_what_was_billed_is_told_to_its_retry_and_what_was_not_may_be_trie
     else:
         assert (await ledger.reserve(again, "k_1")).id == "2"
         assert (await money(database))[0] == {(PRICE, 0)}
+
+
+async def test_a_picture_that_comes_after_all_is_taken_in_and_paid_though_its_cost_was_said_to_be_none(
+    records: Records, ledger: SqlLedger, unknown: Generation, database: Database
+) -> None:
+    await records.settle("me", unknown.id, {"cost": 0})
+    late = Ending(State.SUCCEEDED, PRICE, URL, request_id="r1")
+
+    assert [await ledger.end(unknown, late), await ledger.end(unknown, late)] == [True, False]
+
+    [row] = await ledger.find([unknown.id])
+    assert (row.state, row.url, row.actual, row.error_code) == (State.SUCCEEDED, URL, PRICE, None)
+    assert await money(database) == ({(0, PRICE)}, [(1, PRICE)])
+    assert await ledger.unsettled(confirm=True, since=0) == [row]  # what was said is not 302's bill
+
+
+async def test_what_a_person_found_billed_is_not_billed_again_by_its_late_picture(
+    records: Records, ledger: SqlLedger, unknown: Generation, database: Database
+) -> None:
+    await records.settle("me", unknown.id, {"cost": 0.05})
+
+    assert await ledger.end(unknown, Ending(State.SUCCEEDED, PRICE, URL, request_id="r1")) is True
+
+    [row] = await ledger.find([unknown.id])
+    assert (row.state, row.url, row.actual) == (State.SUCCEEDED, URL, 50_000)
+    assert await money(database) == ({(0, 50_000)}, [(1, 50_000)])
+    assert await ledger.unsettled(confirm=True, since=0) == []
