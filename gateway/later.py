@@ -12,11 +12,11 @@ from gateway.core.entry import encode
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.held import Holding
 from gateway.core.jobs import KEPT_FOR, PREFIX, Ended, Job, Wanted, name_of
-from gateway.core.order import Answer, Asked, Order, Picture
+from gateway.core.order import Answer, Asked, Order, Picture, stays
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.request import Dialect, Form
 from gateway.core.webhooks import webhook_in
-from gateway.flights import JobRuns, together
+from gateway.flights import Audience, JobRuns, look_around, together
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 from gateway.ports.jobs import Jobs
@@ -80,7 +80,8 @@ class Later:
         """Promise to do it: once this returns, it is done whatever becomes of this process.
 
         Raises:
-            GatewayError: `invalid_value` for its webhook, those of `Gateway.admit`, `draining`, `store_unavailable`.
+            GatewayError: `invalid_value` for its webhook, those of `Gateway.admit`, `draining`, `store_unavailable`,
+                `client_closed_request`.
         """
         assert isinstance(asking.body, bytes)  # noqa: S101 - whoever submits has looked
         webhook = await asyncio.to_thread(webhook_in, asking.body, self.webhook_hosts)
@@ -172,6 +173,22 @@ class Later:
         await self.runs.watch(self.again)
 
     async def _add(self, asking: Asking, order: Order, webhook: str | None) -> tuple[Job, bool]:
+        """Write the job down, unless nobody is there any more to be promised it; one with a name may be others' too."""
+        audience = Audience()
+        audience.add(asking.order.asked.gone)
+        if asking.name is None:
+            audience.check()
+        job, is_new = await self._write(asking, order, webhook)
+        if asking.name is None:
+            await look_around()
+            try:
+                audience.check()
+            except GatewayError:
+                await self.gateway.settling.errands.now_or_later(lambda: self.jobs.remove(job.id))
+                raise
+        return job, is_new
+
+    async def _write(self, asking: Asking, order: Order, webhook: str | None) -> tuple[Job, bool]:
         assert isinstance(asking.body, bytes)  # noqa: S101 - whoever submits has looked
         if not _is_kept(order):
             self.gateway.drain.check()
@@ -200,7 +217,8 @@ class Later:
         outcome = msgspec.structs.replace(order.outcome, endpoint="job", code="ok", status=_PROMISED)
         started = clock.monotonic()
         # Nobody waits who could give up: the flights themselves are bounded.
-        alone = msgspec.structs.replace(order, format="url", deadline=started + KEPT_FOR, outcome=outcome)
+        asked = msgspec.structs.replace(order.asked, gone=stays)
+        alone = msgspec.structs.replace(order, asked=asked, format="url", deadline=started + KEPT_FOR, outcome=outcome)
         try:
             answer = await _insist(lambda: self.gateway.generate(alone))
         except Exception as error:

@@ -6,6 +6,7 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_hex
 
 import msgspec
@@ -33,6 +34,7 @@ from gateway.core.outcome import WORDS, CacheState, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, translate
 from gateway.flights import (
+    Audience,
     Drain,
     Flights,
     Flown,
@@ -173,7 +175,9 @@ class Gateway:
         alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(key, lambda: self._fly(order, slot), patience, fresh=alone, own=own)
+            landed = await self.flights.join(
+                key, partial(self._fly, order, slot), patience, fresh=alone, own=own, gone=order.asked.gone
+            )
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
@@ -181,7 +185,7 @@ class Gateway:
         state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    def reserve(self, order: Order, slot: int) -> PaidCall:
+    def reserve(self, order: Order, slot: int, audience: Audience) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
         draft_id, payload = token_hex(16), order.plan.payloads[slot]
         order.bill.want(order.plan.model.price)
@@ -198,7 +202,7 @@ class Gateway:
             is_retry=order.asked.is_retry,
             refusal=self.drain.refusal(),
         )
-        return PaidCall(self.settling.ledger, self.settling.errands, draft)
+        return PaidCall(self.settling.ledger, self.settling.errands, draft, audience)
 
     async def send(self, order: Order, payload: Payload, call: PaidCall) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
@@ -244,23 +248,21 @@ class Gateway:
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
         return await self.materialize(order, await self._picture(order, slot))
 
-    async def _fly(self, order: Order, slot: int) -> Flown:
+    async def _fly(self, order: Order, slot: int, audience: Audience) -> Flown:
         if order.place is not None:
             order.place.share()
         try:
-            return await self._pay(order, slot)
+            return await self._pay(order, slot, audience)
         finally:
             await self._leave(order)
 
-    async def _pay(self, order: Order, slot: int) -> Flown:
-        call = self.reserve(order, slot)
+    async def _pay(self, order: Order, slot: int, audience: Audience) -> Flown:
+        call = self.reserve(order, slot, audience)
         try:
             result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
         except EarlierError as found:
-            row = await follow(self.settling.ledger, self.settling.wakeups, found.row)
-            if row.url is None:
-                raise row.error from None
-            return Flown(row.url, joined=True)
+            flown = await follow(self.settling.ledger, self.settling.wakeups, found.row)
+            return flown or await self._pay(order, slot, audience)
         except GatewayError as error:
             result = error
         except Exception:

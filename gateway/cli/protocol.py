@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.render import error_reply
+from gateway.web.scope import GONE
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
@@ -23,6 +24,11 @@ class GatheringProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
+
+    def on_message_begin(self) -> None:
+        """Begin a request, which may ask at any time whether its client is still there."""
+        super().on_message_begin()
+        self.scope[GONE] = self.transport.is_closing  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be parsed: the application is never asked about it, so its refusal is written here."""

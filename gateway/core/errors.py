@@ -50,6 +50,7 @@ class Kind(Enum):
     INVALID_IMAGE = KindRow(400, INVALID_REQUEST, "invalid_image")
     INVALID_HEADERS = KindRow(400, INVALID_REQUEST, "invalid_headers")
     REQUEST_TIMEOUT = KindRow(408, INVALID_REQUEST, "request_timeout", retry=True)
+    CLIENT_CLOSED_REQUEST = KindRow(499, INVALID_REQUEST, "client_closed_request", retry=True)
     NOT_FOUND = KindRow(404, INVALID_REQUEST, "not_found")
     CONFLICT = KindRow(409, INVALID_REQUEST, "conflict")
     MODEL_NOT_FOUND = KindRow(404, INVALID_REQUEST, "model_not_found")

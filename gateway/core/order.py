@@ -55,6 +55,11 @@ class Options:
     rules: Rules = Rules()
 
 
+def stays() -> bool:
+    """Of whoever cannot hang up."""
+    return False
+
+
 class Asked(msgspec.Struct, frozen=True, gc=False):
     """A request as it came in: how to read its body, and what its headers ask of cache and coercion."""
 
@@ -71,6 +76,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     keep: bool = True
     attempt: str | None = None
     """The Idempotency-Key: by it the same request is known when it comes again."""
+    gone: Callable[[], bool] = stays
+    """Whether the caller is known to have hung up."""
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):

@@ -1,5 +1,6 @@
 """The paid call's life: it belongs to the engine, not to the client that began it."""
 
+from gateway.flights.audience import Audience, look_around
 from gateway.flights.deadline import Deadline
 from gateway.flights.drain import Drain
 from gateway.flights.errands import Errands
@@ -13,6 +14,7 @@ from gateway.flights.settling import Flown, Settling
 from gateway.flights.together import as_they_come, hear, together
 
 __all__ = [
+    "Audience",
     "Deadline",
     "Drain",
     "Errands",
@@ -27,6 +29,7 @@ __all__ = [
     "as_they_come",
     "follow",
     "hear",
+    "look_around",
     "together",
     "told_again",
 ]

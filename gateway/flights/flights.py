@@ -7,9 +7,11 @@ a coroutine; nothing here knows 302, Redis or HTTP.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.errors import GatewayError, Kind, internal_error
+from gateway.core.order import stays
+from gateway.flights.audience import Audience
 from gateway.ports import Observer
 
 T = TypeVar("T")
@@ -27,24 +29,39 @@ class Landed(Generic[T]):
     joined: bool
 
 
+class _Live(NamedTuple, Generic[T]):
+    """A flight that can be joined."""
+
+    task: "asyncio.Task[T | GatewayError]"
+    audience: Audience
+
+
 class Flights(Generic[T]):
     """The calls in flight of this process."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer: Final = observer
-        self._live: Final[dict[str, asyncio.Task[T | GatewayError]]] = {}
+        self._live: Final[dict[str, _Live[T]]] = {}
         self._tasks: Final[set[asyncio.Task[T | GatewayError]]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     async def join(
-        self, key: str, begin: Callable[[], Awaitable[T]], within: float, *, fresh: bool = False, own: str = ""
+        self,
+        key: str,
+        begin: Callable[[Audience], Awaitable[T]],
+        within: float,
+        *,
+        fresh: bool = False,
+        own: str = "",
+        gone: Callable[[], bool] = stays,
     ) -> Landed[T]:
         """Wait for the flight of this key, at most `within` seconds, beginning it where there is none.
 
         A fresh one is begun in any case; who comes after with the same key joins it. Where it was refused for the money
-        of whoever began it, those who joined fly by their `own` key.
+        of whoever began it, those who joined fly by their `own` key. `gone` tells whether who waits has hung up: a
+        flight hears of all who wait for it, as its audience.
 
         Raises:
             TimeoutError: it has not landed yet; it goes on.
@@ -52,10 +69,13 @@ class Flights(Generic[T]):
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + within
-        flight = None if fresh else self._live.get(key)
-        joined = flight is not None
-        if flight is None:
-            flight = self.begin(key, begin)
+        live = None if fresh else self._live.get(key)
+        joined = live is not None
+        if live is None:
+            audience = Audience()
+            live = _Live(self.begin(key, lambda: begin(audience), audience), audience)
+        live.audience.add(gone)
+        flight = live.task
         await asyncio.wait((flight,), timeout=within)
         if not flight.done():
             raise TimeoutError
@@ -63,7 +83,9 @@ class Flights(Generic[T]):
         if not isinstance(result, GatewayError):
             return Landed(result, joined)
         if joined and own not in {"", key} and result.kind is Kind.INSUFFICIENT_QUOTA:
-            return await self.join(own, begin, max(0.0, until - loop.time()))
+            return await self.join(own, begin, max(0.0, until - loop.time()), gone=gone)
+        if joined and result.kind is Kind.CLIENT_CLOSED_REQUEST and not gone():
+            return await self.join(key, begin, max(0.0, until - loop.time()), own=own, gone=gone)
         raise result.copy()
 
     async def drain(self, within: float | None = None) -> None:
@@ -73,13 +95,15 @@ class Flights(Generic[T]):
         while self._tasks and (until is None or loop.time() < until):
             await asyncio.wait(self._tasks, timeout=None if until is None else until - loop.time())
 
-    def begin(self, key: str, begin: Callable[[], Awaitable[T]]) -> asyncio.Task[T | GatewayError]:
+    def begin(
+        self, key: str, begin: Callable[[], Awaitable[T]], audience: Audience | None = None
+    ) -> asyncio.Task[T | GatewayError]:
         """Begin a flight for which nobody need wait."""
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._fly(begin))
         self._tasks.add(task)
         self._observer.flights(1)
-        self._live[key] = task
+        self._live[key] = _Live(task, audience or Audience())
         task.add_done_callback(lambda done: self._landed(key, done))
         return task
 
@@ -103,5 +127,6 @@ class Flights(Generic[T]):
             asyncio.get_running_loop().call_later(LINGER, self._forget, key, task)
 
     def _forget(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
-        if self._live.get(key) is task:
+        live = self._live.get(key)
+        if live is not None and live.task is task:
             del self._live[key]

@@ -5,7 +5,9 @@ from typing import Final
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.ledger import Draft, Generation
+from gateway.flights.audience import Audience, look_around
 from gateway.flights.errands import Errands
+from gateway.flights.settling import Flown
 from gateway.ports import DatabaseUnavailableError, Ledger, Wakeups
 
 # V1 sends the head of its answer together with the answer, so the end usually comes before this and its commit serves
@@ -17,10 +19,11 @@ _POLL_EVERY: Final = 0.5
 class PaidCall:
     """The upstream tells it how far the call is; it makes sure that the ledger knows before anything is paid."""
 
-    def __init__(self, ledger: Ledger, errands: Errands, draft: Draft) -> None:
+    def __init__(self, ledger: Ledger, errands: Errands, draft: Draft, audience: Audience) -> None:
         self._ledger: Final = ledger
         self._errands: Final = errands
         self._draft: Final = draft
+        self._audience: Final = audience
         self._note: asyncio.TimerHandle | None = None
         self.row: Generation | None = None
         """The ledger's row; None while nothing is held or sent."""
@@ -30,11 +33,11 @@ class PaidCall:
 
         Raises:
             EarlierError: it was made already, or is in flight; nothing may be sent.
-            GatewayError: `insufficient_quota`, `store_unavailable`; nothing may be sent.
+            GatewayError: `insufficient_quota`, `store_unavailable`, `client_closed_request`; nothing may be sent.
         """
         try:
             if self.row is None:
-                self.row = await self._ledger.reserve(self._draft, upstream_key_id)
+                await self._reserve(upstream_key_id)
             elif (moved := await self._ledger.move(self.row, upstream_key_id)) is not None:
                 self.row = moved
             else:
@@ -63,6 +66,14 @@ class PaidCall:
             # The end does without: it needs no version where it brings a picture.
             self._errands.insist(lambda: self._ledger.accept(row, request_id, task_id))
 
+    async def _reserve(self, upstream_key_id: str) -> None:
+        self._audience.check()
+        self.row = await self._ledger.reserve(self._draft, upstream_key_id)
+        # Who hangs up and asks again from now on finds the row. Who did so before may have been answered by another
+        # worker, while this one stood still: but for this look its picture would be paid a second time.
+        await look_around()
+        self._audience.check()
+
     def _let_go(self) -> None:
         """What was begun in the database may still be committed there, though nobody waits for it any more."""
         if self.row is None:
@@ -86,8 +97,12 @@ class Adopted:
         return self._row
 
 
-async def follow(ledger: Ledger, wakeups: Wakeups, row: Generation) -> Generation:
-    """Wait until a generation that another worker pays has ended; a dead worker's is ended by the recovery."""
+async def follow(ledger: Ledger, wakeups: Wakeups, row: Generation) -> Flown | None:
+    """Wait for the picture that another worker pays for; a dead worker's row is ended by the recovery.
+
+    None where that worker let go of it before anything was sent, for those who had asked it were gone. Raises the error
+    that it ended with.
+    """
     while row.finished is None:
         await wakeups.wait(row.id, _POLL_EVERY)
         try:
@@ -97,4 +112,8 @@ async def follow(ledger: Ledger, wakeups: Wakeups, row: Generation) -> Generatio
         if not found:
             raise GatewayError(Kind.UPSTREAM_UNKNOWN, "The ledger has lost this call; its outcome is unknown.")
         row = found[0]
-    return row
+    if row.url is not None:
+        return Flown(row.url, joined=True)
+    if row.error.kind is Kind.CLIENT_CLOSED_REQUEST:
+        return None
+    raise row.error

@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.jobs import Job
 from gateway.core.keys import check_model, credentials, may_use
-from gateway.core.order import Asked
+from gateway.core.order import Asked, stays
 from gateway.core.repeats import name_of
 from gateway.core.request import Dialect, Form, plain
 from gateway.later import Asking, Later
@@ -35,7 +35,7 @@ from gateway.web.render import (
     models_reply,
     taken_headers,
 )
-from gateway.web.scope import DEPLOYMENT, HEADERS, begin
+from gateway.web.scope import DEPLOYMENT, GONE, HEADERS, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
 
@@ -215,6 +215,7 @@ class Endpoints:
             look_up=not (no_store or "no-cache" in directives),
             keep=not no_store,
             attempt=name_of(_text(headers.get(b"idempotency-key"))),
+            gone=scope.get(GONE, stays),
         )
 
 

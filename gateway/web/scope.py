@@ -1,4 +1,4 @@
-"""What the front leaves in a request's ASGI scope for those behind it."""
+"""What the server and the front leave in a request's ASGI scope for those behind them."""
 
 from typing import Final
 
@@ -10,6 +10,8 @@ OUTCOME: Final = "gateway.outcome"
 """The request's `Outcome`."""
 HEADERS: Final = "gateway.headers"
 """Its headers by name; of repeated ones the last."""
+GONE: Final = "gateway.gone"
+"""Whether its client is known to have hung up, as a function; absent under other servers than ours."""
 DEPLOYMENT: Final = "gateway.deployment"
 """The model that an Azure path names; absent on all other paths."""
 

@@ -185,9 +185,8 @@ class Load:
             orders = "[[delay:1.5]]"
         body: dict[str, object] = {"model": lot.choice(_MODELS), "prompt": f"{CANARY} {kind} {name} {orders}"}
         headers = {"idempotency-key": f"errand-{name}"} if kind == "named" else {}
-        # Not where a client gives up before it has its answer: a worker that stood still then takes up the first
-        # attempt when its retry, on another worker, is long paid, and without the cache nothing tells the two apart.
-        if kind == "retried" and lot.random() < 0.3:
+        # Not for a crowd, where everybody wants a picture of their own then.
+        if kind != "crowd" and lot.random() < 0.3:
             headers["cache-control"] = "no-cache"
         return Errand(
             kind, body, headers, lot.uniform(0, within), _TRIES if "fail" not in orders else _TRIES_OF_FAILURES

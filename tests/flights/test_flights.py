@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.core.errors import GatewayError, Kind
-from gateway.flights import Flights
+from gateway.flights import Audience, Flights
 from gateway.flights.flights import LINGER, Landed
 from tests.fakes import FakeObserver
 
@@ -21,7 +21,7 @@ class Call:
         self.land = asyncio.Event()
         self.result = result
 
-    async def __call__(self) -> str:
+    async def __call__(self, _audience: Audience | None = None) -> str:
         self.begun += 1
         await self.land.wait()
         if isinstance(self.result, Exception):
@@ -46,7 +46,7 @@ async def settled() -> None:
 
 
 def waiting(
-    flights: Flights[str], key: str, call: Callable[[], Awaitable[str]], *, fresh: bool = False
+    flights: Flights[str], key: str, call: Callable[[Audience], Awaitable[str]], *, fresh: bool = False
 ) -> asyncio.Task[Landed[str]]:
     return asyncio.get_running_loop().create_task(flights.join(key, call, PATIENT, fresh=fresh))
 
@@ -218,3 +218,18 @@ async def test_a_budget_that_is_used_up_is_told_to_who_began_the_flight_and_the_
         await first
     assert {landed.value for landed in await asyncio.gather(*others)} == {"picture"}
     assert (poor.begun, rich.begun) == (1, 1)
+
+
+async def test_who_joined_one_that_was_let_go_for_others_were_gone_begins_its_own(flights: Flights[str]) -> None:
+    deserted = Call(GatewayError(Kind.CLIENT_CLOSED_REQUEST, "Nobody is there."))
+    first = asyncio.get_running_loop().create_task(flights.join("a", deserted, PATIENT, gone=lambda: True))
+    await settled()
+    later = Call()
+    second = waiting(flights, "a", later)
+    await settled()
+    deserted.land.set()
+    later.land.set()
+
+    with pytest.raises(GatewayError):
+        await first
+    assert await second == Landed("picture", joined=False)
