@@ -32,7 +32,7 @@ from gateway.adapters.repeats import SqlRepeats
 from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import AiohttpTransport, pooled
 from gateway.adapters.upstream import Account, KeyPool, Upstream302, Wire
-from gateway.adapters.wakeups import CHANNEL, RedisWakeups
+from gateway.adapters.wakeups import RedisWakeups
 from gateway.adapters.webhooks import SignedWebhooks
 from gateway.core.catalogue import forwarded
 from gateway.core.declared import DeclaredTeam
@@ -97,7 +97,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         gateway.repeated.watch,
         outside.keys.share_forever,
         outside.limiter.renew_forever,
-        lambda: outside.store.listen(CHANNEL, outside.wakeups.heard),
+        lambda: outside.store.listen(outside.wakeups.heard),
     ]
     connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
     parts = Parts(

@@ -6,22 +6,25 @@ Commands for one server go straight to it; those for anything else go through re
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from redis.asyncio import RedisCluster
+from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
 from gateway.adapters.redis_client import Pipelines, connect
 from gateway.adapters.redis_connection import Address, Command, Waiter
 from gateway.adapters.redis_link import Link
-from gateway.flights import hear
+from gateway.flights import Deadline, hear
 from gateway.ports import StoreUnavailableError
 
 TIMEOUT: Final = 0.1
 """How many seconds Redis may take to answer."""
 # How long one wait for a word may take; a broken connection is noticed by then.
 _LISTEN: Final = 5.0
+# On it nobody says anything: a connection without a channel does not listen.
+_SILENT: Final = "gw:silent"
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
 
@@ -61,6 +64,8 @@ class RedisStore:
             else Link(address, timeout, on_error, self._lost)
         )
         self._digests: Final[dict[str, str]] = {}
+        self._channels: Final[set[str]] = set()
+        self._pubsub: PubSub | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._probe: asyncio.Task[None] | None = None
 
@@ -86,17 +91,34 @@ class RedisStore:
             waiter.add_done_callback(hear)
             self._carrier.send(command, waiter)
 
-    async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
-        """Hear a channel until cancelled. What is said while Redis is away is lost; a cluster is not listened to."""
-        while not isinstance(self._client, RedisCluster):
+    async def listen(self, heard: Callable[[str], None]) -> None:
+        """Tell of each word on a channel that was subscribed to, by the channel's name, until cancelled.
+
+        What is said while Redis is away is lost; a cluster is not listened to.
+        """
+        while self.one_server:
             with contextlib.suppress(Exception):
                 async with self._client.pubsub() as pubsub:
-                    await pubsub.subscribe(channel)
+                    await pubsub.subscribe(_SILENT)
+                    self._pubsub = pubsub
+                    if self._channels:
+                        await pubsub.subscribe(*self._channels)
                     while True:
                         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_LISTEN)
                         if message is not None:
-                            heard(message["data"].decode())
+                            heard(message["channel"].decode())
+            self._pubsub = None
             await asyncio.sleep(_PROBE_EVERY[-1])
+
+    async def subscribe(self, channel: str) -> None:
+        """Listen to a channel from now on, and whenever Redis is there."""
+        self._channels.add(channel)
+        await self._tell(lambda pubsub: pubsub.subscribe(channel))
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Listen to it no longer."""
+        self._channels.discard(channel)
+        await self._tell(lambda pubsub: pubsub.unsubscribe(channel))
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that lie on one server of a cluster.
@@ -130,6 +152,12 @@ class RedisStore:
             self._probe.cancel()
         await self._carrier.aclose()
         await self._client.aclose()
+
+    async def _tell(self, what: Callable[[PubSub], Awaitable[object]]) -> None:
+        if self._pubsub is not None:
+            # Where it goes wrong, whoever listens finds out, and subscribes anew.
+            with contextlib.suppress(Exception), Deadline(TIMEOUT):
+                await what(self._pubsub)
 
     def _waiter(self) -> Waiter:
         if self._probe is not None:

@@ -1,38 +1,59 @@
-"""Words between workers, over Redis: "this picture is there". One that is lost costs a poll, nothing else."""
+"""Words between workers, over Redis: "this picture is there". One that is lost costs a poll, nothing else.
+
+Each name has a channel of its own, which is subscribed to while somebody waits for it: most pictures are waited for by
+nobody elsewhere, and no worker has to hear of those.
+"""
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.ports import Store
 
-CHANNEL: Final = "gw:done"
+_PREFIX: Final = "gw:done:"
+
+
+class Channels(Store, Protocol):
+    """A store that also listens."""
+
+    async def subscribe(self, channel: str) -> None:
+        """Listen to a channel."""
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Listen to it no longer."""
 
 
 class RedisWakeups:
-    """Publishes through the store; what others publish comes in by `heard`."""
+    """Publishes through the store, which brings in by `heard` what others publish."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Channels) -> None:
         self._store: Final = store
         self._waiting: Final[dict[str, set[asyncio.Future[None]]]] = {}
 
     def tell(self, name: str) -> None:
         """Wake all who wait for a name, on every worker."""
-        self.heard(name)
-        self._store.post("PUBLISH", CHANNEL, name)
+        self._wake(name)
+        self._store.post("PUBLISH", _PREFIX + name, "")
 
     async def wait(self, name: str, seconds: float) -> None:
         """Return when the name is told, and after `seconds` at the latest."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, set()).add(woken)
+        others = self._waiting.setdefault(name, set())
+        others.add(woken)
         try:
+            if len(others) == 1:
+                await self._store.subscribe(_PREFIX + name)
             await asyncio.wait((woken,), timeout=seconds)
         finally:
-            self._waiting[name].discard(woken)
-            if not self._waiting[name]:
+            others.discard(woken)
+            if not others:
                 del self._waiting[name]
+                await self._store.unsubscribe(_PREFIX + name)
 
-    def heard(self, name: str) -> None:
-        """Wake those who wait here."""
+    def heard(self, channel: str) -> None:
+        """Wake those who wait here for what a channel is about."""
+        self._wake(channel.removeprefix(_PREFIX))
+
+    def _wake(self, name: str) -> None:
         for woken in self._waiting.get(name, ()):
             if not woken.done():
                 woken.set_result(None)

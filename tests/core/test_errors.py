@@ -28,6 +28,7 @@ TABLE = """
 404 invalid_request_error       unknown_url                no
 405 invalid_request_error       method_not_allowed         no
 408 invalid_request_error       request_timeout            yes
+499 invalid_request_error       client_closed_request      yes
 413 invalid_request_error       request_too_large          no
 415 invalid_request_error       unsupported_media_type     no
 429 requests                    upstream_rate_limited      yes

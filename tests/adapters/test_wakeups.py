@@ -1,0 +1,100 @@
+"""Words between workers on a real Valkey: who waits hears them, and who does not is not disturbed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.adapters.redis_store import RedisStore
+from gateway.adapters.wakeups import RedisWakeups
+
+FOREVER = 60.0
+
+
+class Worker:
+    """A worker's side of it, which listens."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self.wakeups = RedisWakeups(store)
+        self.heard: list[str] = []
+        self.listening = asyncio.get_running_loop().create_task(store.listen(self._hear))
+
+    def _hear(self, channel: str) -> None:
+        self.heard.append(channel)
+        self.wakeups.heard(channel)
+
+    def waiting(self, name: str) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self.wakeups.wait(name, FOREVER))
+
+
+@pytest.fixture
+async def workers(
+    redis: Redis, redis_url: str, open_store: Callable[..., RedisStore]
+) -> AsyncIterator[tuple[Worker, Worker]]:
+    pair = Worker(open_store(redis_url)), Worker(open_store(redis_url))
+    yield pair
+    for worker in pair:
+        worker.listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await worker.listening
+
+
+async def until_waited_for(redis: Redis, name: str, by: int) -> None:
+    """Until so many workers listen for a name."""
+    async with asyncio.timeout(10):
+        while (await redis.pubsub_numsub(f"gw:done:{name}"))[0][1] != by:  # noqa: ASYNC110 - the server tells no event
+            await asyncio.sleep(0.001)
+
+
+async def test_who_waits_on_another_worker_is_woken(redis: Redis, workers: tuple[Worker, Worker]) -> None:
+    first, second = workers
+    waiting = [second.waiting("a"), second.waiting("a"), second.waiting("b")]
+    await until_waited_for(redis, "a", 1)
+
+    first.wakeups.tell("a")
+    await asyncio.gather(*waiting[:2])
+
+    assert not waiting[2].done()
+    first.wakeups.tell("b")
+    await waiting[2]
+
+
+async def test_who_waits_here_is_woken_without_redis(workers: tuple[Worker, Worker]) -> None:
+    waiting = workers[0].waiting("a")
+    await asyncio.sleep(0)
+
+    workers[0].wakeups.tell("a")
+
+    await waiting
+
+
+async def test_nobody_hears_of_what_nobody_waits_for(redis: Redis, workers: tuple[Worker, Worker]) -> None:
+    first, second = workers
+    waiting = second.waiting("a")
+    await until_waited_for(redis, "a", 1)
+
+    first.wakeups.tell("other")
+    first.wakeups.tell("a")
+    await waiting
+
+    assert (first.heard, second.heard) == ([], ["gw:done:a"])
+    await until_waited_for(redis, "a", 0)
+
+
+async def test_a_connection_that_was_cut_listens_again(redis: Redis, workers: tuple[Worker, Worker]) -> None:
+    first, second = workers
+    waiting = second.waiting("a")
+    await until_waited_for(redis, "a", 1)
+
+    killed = await redis.client_kill_filter(_type="pubsub")
+    await until_waited_for(redis, "a", 1)
+    first.wakeups.tell("a")
+
+    await waiting
+    assert killed == len(workers)
+
+
+async def test_a_word_that_never_comes_is_waited_for_no_longer_than_told(workers: tuple[Worker, Worker]) -> None:
+    await workers[0].wakeups.wait("a", 0.01)
