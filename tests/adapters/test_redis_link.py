@@ -50,7 +50,7 @@ async def admin(own: Own) -> AsyncIterator[Redis]:
 
 
 async def test_it_says_who_it_is_and_takes_its_database(own: Own, admin: Redis, open_store: Open) -> None:
-    await admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3:cret", "~*", "&*", "+@all")
+    await admin.acl_setuser("ann", enabled=True, passwords=["+s3:cret"], keys=["*"], commands=["+@all"])
     store = open_store(own[0].url.replace("unix://", "unix://ann:s3%3Acret@") + "?db=3", PATIENCE)
 
     assert await store.execute("ACL", "WHOAMI") == b"ann"
@@ -90,11 +90,11 @@ async def test_a_pipeline_longer_than_what_may_be_on_its_way_is_answered_in_orde
 async def test_a_big_value_goes_and_comes_with_the_others(redis_url: str, redis: Redis, open_store: Open) -> None:
     store, big = open_store(redis_url, PATIENCE), b"\r\n$-1\0" * 300_000
 
-    answers = await asyncio.gather(
+    kept, found, other = await asyncio.gather(
         store.execute("SET", "big", big), store.look_up("big", "none"), store.execute("ECHO", "a")
     )
 
-    assert answers == [b"OK", [big, None], b"a"]
+    assert (kept, found, other) == (b"OK", [big, None], b"a")
 
 
 async def test_a_server_that_forgot_its_scripts_is_sent_the_source_and_runs_it_once(
@@ -116,7 +116,7 @@ async def test_a_connection_closed_while_idle_is_opened_again_and_nobody_notices
     store = open_store(redis_url, PATIENCE)
     own = await store.execute("CLIENT", "ID")
 
-    await redis.execute_command("CLIENT", "KILL", "ID", own)
+    await redis.client_kill_filter(_id=str(own))
     await until(lambda: store._carrier._connection is None)  # type: ignore[attr-defined]
 
     assert await store.execute("ECHO", "a") == b"a"
