@@ -97,6 +97,7 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         gateway.repeated.watch,
         outside.keys.share_forever,
         outside.limiter.renew_forever,
+        metrics.keep_counting,
         lambda: outside.store.listen(outside.wakeups.heard),
     ]
     connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]

@@ -1,10 +1,17 @@
 """Every Prometheus collector of the gateway, and the scrape.
 
 Labels come from closed sets only: ids of the catalogue, names of keys, codes of errors. Children are looked up once
-and kept, for `labels()` costs more than counting.
+and kept, for `labels()` costs more than counting. Requests are counted some at a time, for counting each by itself
+costs several microseconds; a scrape sees all of its own worker, and what others did until a tenth of a second before.
 """
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import threading
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -19,9 +26,12 @@ from gateway.core.outcome import CacheState, Outcome
 
 # What prometheus_client reads when it is imported, so it must be set before a worker starts.
 MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
+FLUSH_EVERY: Final = 0.1
+"""Seconds after which a request is counted at the latest."""
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 _REQUEST_SECONDS: Final = "From the request's head to the answer's end."
+_RELOADED: Final = "Whether the newest reload took effect everywhere."
 _JOINED: Final = CacheState.JOINED.word
 _SPARED: Final = (CacheState.HIT.word, _JOINED)
 
@@ -66,12 +76,9 @@ class Metrics:
             registry, "upstream_key_healthy", "Whether a key of 302.AI can be used: 1 or 0.", "livemin", "key"
         )
         self._keys = _children(keys)
-        self._reloaded = _gauge(
-            registry,
-            "config_last_reload_successful",
-            "Whether the newest reload took effect everywhere.",
-            "livemin",
-        )
+        self._reloaded = _gauge(registry, "config_last_reload_successful", _RELOADED, "livemin")
+        self._over: Final[deque[Outcome]] = deque()
+        self._counting: Final = threading.Lock()
         self.reloaded(successful=True)
 
     def reloaded(self, *, successful: bool) -> None:
@@ -79,18 +86,44 @@ class Metrics:
         self._reloaded.set(successful)
 
     def request(self, outcome: Outcome) -> None:
-        """Count a request that is over."""
-        self._requests(outcome.endpoint, outcome.model, outcome.team, outcome.code).inc()
-        self._seconds(outcome.endpoint, outcome.cache).observe(outcome.ms / 1000)
-        for field in outcome.adjusted:
-            self._adjustments(outcome.model, field).inc()
-        for state in outcome.states:
-            images, joined, saved = self._pictures(outcome.model, outcome.team, state)
-            images.inc()
+        """Count a request that is over, with the others of this moment."""
+        self._over.append(outcome)
+
+    async def keep_counting(self) -> None:
+        """Count what is over, again and again; and once more when it is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_EVERY)
+                with contextlib.suppress(OSError):  # a full disk, where several workers share their numbers
+                    self.count()
+        finally:
+            self.count()
+
+    def count(self) -> None:
+        """Count all requests that are over; any thread may call it."""
+        with self._counting:
+            alike: defaultdict[_Alike, list[float]] = defaultdict(list)
+            while self._over:
+                one = self._over.popleft()
+                words = one.endpoint, one.model, one.team, one.code
+                alike[words, one.cache, one.adjusted, one.states, one.micro_usd].append(one.ms / 1000)
+            for kind, seconds in alike.items():
+                self._count(kind, seconds)
+
+    def _count(self, kind: "_Alike", seconds: list[float]) -> None:
+        words, cached, adjusted, states, micro_usd = kind
+        endpoint, model, team, _ = words
+        self._requests(*words).inc(len(seconds))
+        _observe(self._seconds(endpoint, cached), seconds)
+        for field in adjusted:
+            self._adjustments(model, field).inc(len(seconds))
+        for state in states:
+            images, joined, saved = self._pictures(model, team, state)
+            images.inc(len(seconds))
             if joined is not None:
-                joined.inc()
+                joined.inc(len(seconds))
             if saved is not None:
-                saved.inc(outcome.micro_usd / MICRO)
+                saved.inc(micro_usd / MICRO * len(seconds))
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """Count a call to 302 that is over."""
@@ -122,6 +155,7 @@ class Metrics:
 
         Slow with many series: call it off the event loop.
         """
+        self.count()
         if self._workers_dir is None:
             return generate_latest(self._registry)
         forget_dead_workers(self._workers_dir)
@@ -130,11 +164,25 @@ class Metrics:
         return generate_latest(registry)
 
 
+_Alike = tuple[tuple[str, str, str, str], str, tuple[str, ...], tuple[str, ...], int]
+"""Of requests that differ in nothing but their time: their labels, how they were come by, and what an image costs."""
 _Counted = tuple[Counter, Counter | None, Counter | None]
 
 
 def _gauge(registry: CollectorRegistry, name: str, help_: str, mode: _Mode, *labels: str) -> Gauge:
     return Gauge(f"gateway_{name}", help_, labels, registry=registry, multiprocess_mode=mode)
+
+
+def _observe(histogram: Histogram, seconds: Iterable[float]) -> None:
+    """Observe many at once, which prometheus_client has no way for."""
+    total = 0.0
+    buckets: Tally[int] = Tally()
+    for one in seconds:
+        total += one
+        buckets[bisect_left(_SECONDS, one)] += 1
+    histogram._sum.inc(total)  # noqa: SLF001 - as its `observe` does, for each
+    for index, count in buckets.items():
+        histogram._buckets[index].inc(count)  # noqa: SLF001
 
 
 def _pictures(*, images: Counter, joined: Counter, saved: Counter) -> Callable[[str, str, str], _Counted]:

@@ -35,14 +35,15 @@ class Observation:
     def __init__(self, metrics: _Metrics, log: _Log, usage: _Usage | None = None) -> None:
         self._metrics: Final = metrics
         self._log: Final = log
-        self._usage: Final = usage
+        self._hear: Final = metrics.request, log.request, *([] if usage is None else [usage.request])
 
     def request(self, outcome: Outcome) -> None:
         """A request is over."""
-        _try(self._metrics.request, outcome)
-        _try(self._log.request, outcome)
-        if self._usage is not None:
-            _try(self._usage.request, outcome)
+        for hear in self._hear:
+            try:
+                hear(outcome)
+            except Exception as error:  # noqa: BLE001 - as in `_try`, without what a call of it costs each time
+                _complain(error)
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """A call to 302 is over."""
@@ -77,4 +78,8 @@ def _try(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     try:
         tell(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - observing must never fail a request
-        print(f"gateway302: observing failed: {error!r}", file=sys.stderr)  # noqa: T201 - the log itself may be broken
+        _complain(error)
+
+
+def _complain(error: Exception) -> None:
+    print(f"gateway302: observing failed: {error!r}", file=sys.stderr)  # noqa: T201 - the log itself may be broken

@@ -5,17 +5,24 @@ no HTTP it answers in plain text.
 """
 
 import asyncio
+import re
 from random import getrandbits
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.render import error_reply
-from gateway.web.scope import GONE
+from gateway.web.scope import BODY_FOLLOWS, GONE, WHOLE_BODY
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# What uvicorn has to see of an answer's head, for more than writing it.
+_NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
 class GatheringProtocol(HttpToolsProtocol):
@@ -45,6 +52,75 @@ class GatheringProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", *reply.pieces]))
         self.transport.close()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        cycle.__class__ = _Cycle  # uvicorn makes its own kind of them, and nobody can ask it for another
+        cycle.scope[WHOLE_BODY] = cast("_Cycle", cycle).whole_body  # type: ignore[typeddict-unknown-key]
+        super()._start_asgi_task(cycle, app)
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
+
+    _head: bytes | None = None
+    _length = 0
+
+    def whole_body(self) -> bytes | None:
+        """Receive the request's body, if all of it is there already."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return body
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 - a dict; its type alone makes six
+        """Send a part of the answer; a head whose body follows at once waits for it."""
+        if self._head is not None:
+            if not self._follow(self._head, message["body"], more_body=message.get("more_body", False)):
+                await super().send(message)
+        elif self.response_started or BODY_FOLLOWS not in message or (head := self._plain(message)) is None:
+            await super().send(message)
+        else:
+            self._head, self.response_started, self.waiting_for_100_continue = head, True, False
+
+    def _plain(self, message: dict[str, Any]) -> bytes | None:
+        """A head that is to be written and nothing else; None where uvicorn has to look at it."""
+        headers: list[tuple[bytes, bytes]] = message["headers"]
+        fields = dict(headers)
+        length = fields.get(b"content-length")
+        if (
+            length is None
+            or not self.keep_alive
+            or self.disconnected
+            or self.flow.write_paused
+            or self.access_log
+            or self.default_headers
+            or self.scope["method"] == "HEAD"
+            or not fields.keys().isdisjoint(_NOT_PLAIN)
+        ):
+            return None
+        head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join([b"%b: %b\r\n" % header for header in headers]))
+        lines = len(headers) + 2
+        if head.count(b"\r") != lines or head.count(b"\n") != lines or _CONTROL.search(head):
+            return None
+        self._length = int(length)
+        return head
+
+    def _follow(self, head: bytes, body: bytes, *, more_body: bool) -> bool:
+        """Write a head, and with it the body if that is all of it; whether it is."""
+        self._head = None
+        if self.disconnected:
+            return True
+        transport = cast("_Gathering", self.transport)
+        if more_body or len(body) != self._length:
+            self.chunked_encoding, self.expected_content_length = False, self._length
+            transport.write(head)
+            return False
+        transport.write_now(head + body)
+        self.response_complete = True
+        self.message_event.set()
+        self.on_response()
+        return True
+
 
 class _Gathering:
     """A transport whose small writes are joined; everything else is the transport's own."""
@@ -66,6 +142,12 @@ class _Gathering:
         self._size += len(data)
         if self._size > _MOST_HELD:
             self._flush()
+
+    def write_now(self, data: bytes) -> None:
+        """Write data, after what was held."""
+        self._flush()
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def is_closing(self) -> bool:
         """Whether the transport is closing."""

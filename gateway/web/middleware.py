@@ -16,7 +16,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import HEADERS, OUTCOME
+from gateway.web.scope import BODY_FOLLOWS, HEADERS, OUTCOME, WHOLE_BODY
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -125,7 +125,13 @@ async def _send(reply: Reply, send: Send) -> None:
     headers = reply.headers
     if reply.length is not None:
         headers = [*headers, (b"content-length", b"%d" % reply.length)]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
+    if isinstance(reply.pieces, tuple):
+        start[BODY_FOLLOWS] = True
+    await send(start)
+    if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
+        await send({"type": "http.response.body", "body": reply.pieces[0]})
+        return
     if isinstance(reply.pieces, AsyncIterable):
         async for piece in reply.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -175,7 +181,7 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Read a request's body, at most `limit` bytes of it, and not for ever.
+    """Read a request's body, at most `limit` bytes of it, and not for ever; one that is there needs no timer.
 
     Raises:
         GatewayError: `request_too_large`, `request_timeout`.
@@ -184,6 +190,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     announced = scope[HEADERS].get(b"content-length", b"0")
     if not announced.isdigit() or len(announced) > _LONGEST_LENGTH or int(announced) > limit:
         raise _too_large(limit)
+    whole_body: Callable[[], bytes | None] | None = scope.get(WHOLE_BODY)
+    if whole_body is not None and (body := whole_body()) is not None:
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    return await _read(receive, limit)
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     clock = asyncio.get_running_loop().time

@@ -265,18 +265,21 @@ def _url(picture: Picture, origin: bytes) -> bytes:
 def _cache_headers(pictures: list[Picture]) -> Headers:
     """RFC 9211's `Cache-Status` and our own word, of the least lucky picture."""
     least = max([picture.cache for picture in pictures])
-    match least:
-        case CacheState.HIT:
-            status = b"gateway; hit; ttl=%d" % min([picture.ttl for picture in pictures])
-        case CacheState.JOINED:
-            status = b"gateway; fwd=miss; collapsed"
-        case CacheState.MISS:
-            status = b"gateway; fwd=miss"
-        case CacheState.BYPASS:
-            status = b"gateway; fwd=request"
-    if least >= CacheState.MISS and all(picture.stored for picture in pictures if picture.cache >= CacheState.MISS):
+    if least is _HIT:
+        status = b"gateway; hit; ttl=%d" % min([picture.ttl for picture in pictures])
+    else:
+        status = _FORWARDED[least]
+    if least >= _MISS and all(picture.stored for picture in pictures if picture.cache >= _MISS):
         status += b"; stored"
     return [(b"cache-status", status), _CACHE_WORDS[least]]
 
 
+# A member that is asked of its enumeration each time is slow.
+_HIT: Final = CacheState.HIT
+_MISS: Final = CacheState.MISS
+_FORWARDED: Final = {
+    CacheState.JOINED: b"gateway; fwd=miss; collapsed",
+    CacheState.MISS: b"gateway; fwd=miss",
+    CacheState.BYPASS: b"gateway; fwd=request",
+}
 _CACHE_WORDS: Final = tuple((b"x-gateway-cache", word.encode()) for word in WORDS)

@@ -14,6 +14,13 @@ GONE: Final = "gateway.gone"
 """Whether its client is known to have hung up, as a function; absent under other servers than ours."""
 DEPLOYMENT: Final = "gateway.deployment"
 """The model that an Azure path names; absent on all other paths."""
+WHOLE_BODY: Final = "gateway.whole_body"
+"""How to get the request's body without waiting: a function that returns None where it has not all come yet.
+
+Only our own server puts it there.
+"""
+BODY_FOLLOWS: Final = "gateway.body_follows"
+"""In the message that starts an answer: its body is sent next, without waiting for anything."""
 
 
 def begin(scope: Scope, endpoint: str) -> Outcome:

@@ -13,13 +13,25 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from gateway.adapters.embedded import EmbeddedValkey
-from gateway.adapters.redis_client import connect
+from gateway.adapters.redis_client import Pipelines, connect
+from gateway.adapters.redis_link import Link
 from gateway.adapters.redis_store import TIMEOUT, RedisStore
 from gateway.ports import StoreUnavailableError
 from tests.adapters.errors import Errors
 from tests.fakes import until
 
 Open = Callable[..., RedisStore]
+
+
+@pytest.fixture(params=["", "?health_check_interval=0"], ids=["link", "redis-py"])
+def how(request: pytest.FixtureRequest) -> str:
+    """What is put behind a URL; what is more than an address goes through redis-py."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store(redis: Redis, redis_url: str, how: str, open_store: Open) -> RedisStore:
+    return open_store(redis_url + how)
 
 
 async def test_it_runs_commands_and_looks_up(store: RedisStore, errors: Errors) -> None:
@@ -79,8 +91,8 @@ async def test_an_error_of_one_command_is_its_own(store: RedisStore, redis: Redi
     assert (right, errors.count, store.healthy) == (b"x", 1, True)
 
 
-async def test_nobody_there_is_told_at_once(errors: Errors, open_store: Open, tmp_path: Path) -> None:
-    store = open_store(f"unix://{tmp_path}/nobody")
+async def test_nobody_there_is_told_at_once(errors: Errors, open_store: Open, how: str, tmp_path: Path) -> None:
+    store = open_store(f"unix://{tmp_path}/nobody{how}")
 
     for _ in range(5):
         with pytest.raises(StoreUnavailableError):
@@ -92,10 +104,10 @@ async def test_nobody_there_is_told_at_once(errors: Errors, open_store: Open, tm
 
 
 async def test_a_frozen_server_costs_a_tenth_of_a_second_once_and_its_late_answers_go_to_nobody(
-    own: tuple[EmbeddedValkey, int], open_store: Open
+    own: tuple[EmbeddedValkey, int], open_store: Open, how: str
 ) -> None:
     valkey, pid = own
-    store = open_store(valkey.url)
+    store = open_store(valkey.url + how)
     for number in range(20):
         await store.execute("SET", f"k{number}", str(number))
 
@@ -116,10 +128,10 @@ async def test_a_frozen_server_costs_a_tenth_of_a_second_once_and_its_late_answe
     assert answers == [[str(number).encode()] for number in range(10, 20)]
 
 
-async def test_it_is_found_again_after_a_restart(open_store: Open) -> None:
+async def test_it_is_found_again_after_a_restart(open_store: Open, how: str) -> None:
     with tempfile.TemporaryDirectory(prefix="valkey-") as folder:
         valkey = EmbeddedValkey(Path(folder), lambda: None)
-        store = open_store(valkey.url)
+        store = open_store(valkey.url + how)
         with pytest.raises(StoreUnavailableError):
             await store.execute("PING")
 
@@ -148,21 +160,22 @@ def test_a_wrong_url_is_told_without_its_password(url: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "kind"),
+    ("url", "client", "carrier"),
     [
-        pytest.param("redis://localhost:1/2", Redis, id="redis"),
-        pytest.param("rediss://:pass@localhost:1", Redis, id="tls"),
-        pytest.param("unix:///tmp/nobody", Redis, id="unix"),
-        pytest.param("redis+sentinel://user:pass@localhost:1,127.0.0.1:2/service", Redis, id="sentinel"),
-        pytest.param("redis+cluster://localhost:1", RedisCluster, id="cluster"),
+        pytest.param("redis://localhost:1/2", Redis, Link, id="redis"),
+        pytest.param("redis://localhost:1/2?client_name=me", Redis, Pipelines, id="with-options"),
+        pytest.param("rediss://:pass@localhost:1", Redis, Pipelines, id="tls"),
+        pytest.param("unix:///tmp/nobody", Redis, Link, id="unix"),
+        pytest.param("redis+sentinel://user:pass@localhost:1,127.0.0.1:2/service", Redis, Pipelines, id="sentinel"),
+        pytest.param("redis+cluster://localhost:1", RedisCluster, Pipelines, id="cluster"),
     ],
 )
 async def test_every_kind_of_redis_has_its_client_and_says_when_it_is_away(
-    url: str, kind: type, open_store: Open
+    url: str, client: type, carrier: type, open_store: Open
 ) -> None:
     store = open_store(url)
 
-    assert isinstance(store._client, kind)
+    assert (type(store._client), type(store._carrier)) == (client, carrier)
     async with asyncio.timeout(20):
         with pytest.raises(StoreUnavailableError):
             await store.execute("PING")

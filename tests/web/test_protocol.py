@@ -1,0 +1,125 @@
+"""What leaves on the wire: the short way for plain answers says the same as uvicorn's own, whatever is sent how."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.cli.protocol import GatheringProtocol
+from gateway.web.middleware import read_body
+from gateway.web.scope import BODY_FOLLOWS, HEADERS
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+LAST = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+PLAIN = (b"content-type", b"text/plain")
+
+
+@contextlib.asynccontextmanager
+async def talking(app: ASGIApp) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to an application behind our protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, http=GatheringProtocol, log_config=None, lifespan="off", ws="none")
+        config.server_header = config.date_header = config.access_log = False
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve([listener]))
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            server.should_exit = server.force_exit = True
+            await task
+
+
+def answering(*bodies: bytes, headers: tuple[tuple[bytes, bytes], ...], follows: bool = True) -> ASGIApp:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        start: Message = {"type": "http.response.start", "status": 200, "headers": [*headers]}
+        if follows:
+            start[BODY_FOLLOWS] = True
+        await send(start)
+        for body in bodies[:-1]:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": bodies[-1]})
+
+    return app
+
+
+CASES = {
+    "plain": (((b"content-length", b"2"), PLAIN), (b"ab",), GET),
+    "empty": (((b"content-length", b"0"), PLAIN), (b"",), GET),
+    "pieces": (((b"content-length", b"4"), PLAIN), (b"ab", b"", b"cd"), GET),
+    "no length": ((PLAIN,), (b"ab",), GET),
+    "chunked": (((b"transfer-encoding", b"chunked"),), (b"ab",), GET),
+    "closing": (((b"content-length", b"2"), (b"connection", b"close")), (b"ab",), GET),
+    "asked to close": (
+        ((b"content-length", b"2"),),
+        (b"ab",),
+        GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"),
+    ),
+    "old": (((b"content-length", b"2"),), (b"ab",), b"GET / HTTP/1.0\r\nhost: a\r\n\r\n"),
+    "head": (((b"content-length", b"2"),), (b"ab",), GET.replace(b"GET", b"HEAD")),
+    "two at once": (((b"content-length", b"2"),), (b"ab",), GET + GET),
+    "large": (((b"content-length", b"300000"),), (b"a" * 300_000,), GET),
+    # What must not leave: the connection ends instead, or says that it is our fault.
+    "too short": (((b"content-length", b"3"),), (b"ab",), GET),
+    "too long": (((b"content-length", b"1"),), (b"ab",), GET),
+    "line in value": (((b"content-length", b"2"), (b"x-a", b"b\r\nx-c: d")), (b"ab",), GET),
+    "line feed": (((b"content-length", b"2"), (b"x-a", b"b\nx-c: d")), (b"ab",), GET),
+    "nul in value": (((b"content-length", b"2"), (b"x-a", b"b\0c")), (b"ab",), GET),
+}
+
+
+async def said(app: ASGIApp, request: bytes) -> bytes:
+    """All that the server says to a request, and to one after it that asks to close."""
+    async with talking(app) as (reader, writer):
+        writer.write(request + LAST)
+        return await reader.read()
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_the_short_way_says_the_same(case: str) -> None:
+    headers, bodies, request = CASES[case]
+
+    short = await said(answering(*bodies, headers=headers), request)
+
+    assert short == await said(answering(*bodies, headers=headers, follows=False), request)
+    assert short[:7] in {b"HTTP/1.", b""}
+    assert b"\nx-c: d" not in short
+
+
+@pytest.mark.parametrize("cut", [0, 3, 10])
+async def test_a_body_is_read_whole_however_it_comes(cut: int) -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[HEADERS] = dict(scope["headers"])
+        body = await read_body(scope, receive, 10)
+        await answering(body, headers=((b"content-length", b"%d" % len(body)),))(scope, receive, send)
+
+    async with talking(echo) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n" + b"0123456789"[:cut])
+            await writer.drain()
+            writer.write(b"0123456789"[cut:])
+            answer = await reader.readuntil(b"0123456789")
+
+            assert answer == b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789"
+
+
+async def test_whoever_hangs_up_before_the_answer_gets_none() -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await answering(b"ab", headers=((b"content-length", b"2"),))(scope, receive, send)
+        answered.set()
+
+    async with talking(late) as (_, writer):
+        writer.write(GET)
+        await asked.wait()
+        writer.transport.abort()
+        await answered.wait()
