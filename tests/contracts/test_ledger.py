@@ -98,6 +98,18 @@ async def test_an_ending_that_is_told_twice_is_settled_once(ledger: SqlLedger, d
     assert await money(database) == {(0, PRICE)}
 
 
+async def test_an_ending_that_is_told_twice_takes_none_of_its_group_with_it(
+    ledger: SqlLedger, database: Database
+) -> None:
+    rows = [await ledger.reserve(draft(str(number)), "k_1") for number in range(3)]
+    ending = Ending(State.SUCCEEDED, PRICE, URL)
+
+    told = await asyncio.gather(*(ledger.end(row, ending) for row in [*rows, rows[1]]))
+
+    assert told == [True, True, True, False]
+    assert await money(database) == {(0, 3 * PRICE)}
+
+
 async def test_a_late_picture_is_taken_whatever_became_of_its_row(ledger: SqlLedger, database: Database) -> None:
     row = await ledger.reserve(draft(), "k_1")
     billed = await ledger.reserve(draft("2"), "k_1")
@@ -132,6 +144,16 @@ async def test_of_a_hundred_at_once_one_pays(ledger: SqlLedger, database: Databa
 
     assert sum(await asyncio.gather(*[reserve(number) for number in range(100)])) == 1
     assert await money(database) == {(PRICE, 0)}
+
+
+async def test_of_an_attempt_that_comes_twice_at_once_one_pays(ledger: SqlLedger, database: Database) -> None:
+    """Though its pictures are fresh, so that no flight is joined, and though others come with it."""
+    drafts = [draft(str(number), attempt=f"key_1:{number % 70}") for number in range(140)]
+
+    told = await asyncio.gather(*(ledger.reserve(one, "k_1") for one in drafts), return_exceptions=True)
+
+    assert [type(one) for one in told] == [Generation] * 70 + [EarlierError] * 70
+    assert await money(database) == {(70 * PRICE, 0)}
 
 
 @pytest.mark.parametrize("terms", [Terms(budget_day=25 * PRICE), Terms(budget_month=25 * PRICE)], ids=["day", "month"])
@@ -243,10 +265,11 @@ async def test_what_is_reserved_is_on_disk_whatever_the_server_thinks_of_that(da
 
 async def test_a_locked_database_is_away_and_comes_back(ledger: SqlLedger, database_url: str) -> None:
     other = open_engine(database_url, writes=True)
+    await ledger.reserve(draft(), "k_1")
     with other.begin(), pytest.raises(DatabaseUnavailableError):
-        await ledger.reserve(draft(), "k_1")
+        await ledger.reserve(draft("2"), "k_1")
 
-    assert isinstance(await ledger.reserve(draft(), "k_1"), Generation)
+    assert isinstance(await ledger.reserve(draft("2"), "k_1"), Generation)
     other.dispose()
 
 

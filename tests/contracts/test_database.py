@@ -1,0 +1,155 @@
+"""What both databases promise to those who write together: each gets its own answer, whatever befalls the others."""
+
+import asyncio
+from collections.abc import Sequence
+from threading import Event
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
+
+from gateway.adapters import database as module
+from gateway.adapters.database import Database, open_engine
+from gateway.adapters.tables import WORKERS
+from gateway.adapters.writer import ApartError
+from gateway.ports import DatabaseUnavailableError
+from tests.postgres import Postgres
+
+
+def adds(name: str) -> module.Work[str]:
+    def work(connection: Connection) -> str:
+        connection.execute(WORKERS.insert().values(id=name, lease_until=0.0))
+        return name
+
+    return work
+
+
+async def names(database: Database) -> list[str]:
+    return await database.read(lambda connection: sorted(connection.scalars(WORKERS.select())))
+
+
+async def test_what_fails_in_a_group_rolls_back_only_itself(database: Database) -> None:
+    def fails(connection: Connection) -> str:
+        adds("fails")(connection)
+        raise ZeroDivisionError
+
+    work = [adds("a"), adds("b"), fails, adds("a"), adds("c")]
+    told = await asyncio.gather(*(database.write(one) for one in work), return_exceptions=True)
+
+    kinds = [one if isinstance(one, str) else type(one) for one in told]
+    assert kinds == ["a", "b", ZeroDivisionError, IntegrityError, "c"]
+    assert await names(database) == ["a", "b", "c"]
+
+
+async def test_what_is_alike_is_done_at_once_and_each_is_told_its_own(database: Database) -> None:
+    seen: list[list[int]] = []
+
+    def halved(connection: Connection, numbers: Sequence[int]) -> list[int | Exception]:
+        seen.append([*numbers])
+        return [ValueError(number) if number % 2 else number // 2 for number in numbers]
+
+    told = await asyncio.gather(
+        database.write_each(halved, 4),
+        database.write(adds("other")),
+        *(database.write_each(halved, number) for number in (5, 6)),
+        return_exceptions=True,
+    )
+
+    assert seen == [[4, 5, 6]]
+    assert [one if isinstance(one, int | str) else type(one) for one in told] == [2, "other", ValueError, 3]
+    assert await names(database) == ["other"]
+
+
+async def test_what_cannot_be_done_at_once_is_done_apart(database: Database) -> None:
+    def work(connection: Connection, some: Sequence[str]) -> list[str]:
+        for one in some:
+            adds(one)(connection)
+        if len(some) > 1:
+            raise ApartError
+        return [*some]
+
+    assert await asyncio.gather(*(database.write_each(work, name) for name in "abc")) == ["a", "b", "c"]
+    assert await names(database) == ["a", "b", "c"]
+
+
+async def test_what_nobody_waits_for_any_more_is_written_all_the_same(database: Database) -> None:
+    task = asyncio.create_task(database.write(adds("left")))
+    await asyncio.sleep(0)
+    task.cancel()
+
+    await database.write(adds("stayed"))
+
+    assert (task.cancelled(), await names(database)) == (True, ["left", "stayed"])
+
+
+async def test_what_was_begun_is_finished_before_the_end(database_url: str) -> None:
+    closing = Database(database_url, lambda: None)
+    tasks = [asyncio.create_task(closing.write(adds(name))) for name in "ab"]
+    await asyncio.sleep(0)
+    await closing.aclose()
+
+    assert [task.result() for task in tasks] == ["a", "b"]
+
+
+async def test_a_database_that_hangs_is_away_to_who_waits_and_to_who_comes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody joins the queue while it stands; what was in it is written when the database goes on."""
+    errors: list[None] = []
+    hanging, goes_on = Database(database_url, lambda: errors.append(None)), Event()
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+
+    def hangs(connection: Connection) -> str:
+        goes_on.wait()
+        return adds("late")(connection)
+
+    first = asyncio.create_task(hanging.write(hangs))
+    began = asyncio.get_running_loop().time()
+    while asyncio.get_running_loop().time() == began:  # noqa: ASYNC110 - the clock goes on
+        await asyncio.sleep(0)
+    told = await asyncio.gather(first, hanging.write(adds("too")), return_exceptions=True)
+    with pytest.raises(DatabaseUnavailableError):
+        await hanging.write(adds("never"))
+    monkeypatch.undo()
+    goes_on.set()
+    while hanging._is_stuck:  # noqa: ASYNC110 - its thread goes on
+        await asyncio.sleep(0)
+
+    assert ([type(one) for one in told], len(errors)) == ([DatabaseUnavailableError] * 2, 2)
+    assert await hanging.write(adds("again")) == "again"
+    assert await names(hanging) == ["again", "late", "too"]
+    await hanging.aclose()
+
+
+async def test_a_connection_that_was_cut_between_two_writes_is_made_anew(postgres: Postgres, migrated: str) -> None:
+    database = Database(url := postgres.url(postgres.create(migrated)), lambda: None)
+    await database.write(adds("before"))
+    cut(url)
+
+    assert await database.write(adds("after")) == "after"
+    await database.aclose()
+
+
+async def test_a_connection_that_is_cut_in_a_write_is_away_and_made_anew(postgres: Postgres, migrated: str) -> None:
+    database = Database(url := postgres.url(postgres.create(migrated)), lambda: None)
+
+    def work(connection: Connection) -> None:
+        adds("lost")(connection)
+        cut(url)
+        adds("lost too")(connection)
+
+    told = await asyncio.gather(database.write(work), database.write(adds("both")), return_exceptions=True)
+
+    assert [type(one) for one in told] == [DatabaseUnavailableError] * 2
+    assert await database.write(adds("after")) == "after"
+    assert await names(database) == ["after"]
+    await database.aclose()
+
+
+def cut(url: str) -> None:
+    """Cut all connections, as a restart of the server does."""
+    engine = open_engine(url, writes=False)
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with engine.connect() as connection:
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+    engine.dispose()
