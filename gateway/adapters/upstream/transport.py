@@ -81,10 +81,10 @@ class KeptTransport(httpx.AsyncBaseTransport):
 
     def _take_idle(self, origin: Origin) -> Connection | None:
         """The one that was used last, so that a quiet hour shrinks the pool."""
-        idle = self._idle.get(origin)
+        idle, oldest = self._idle.get(origin), asyncio.get_running_loop().time() - self._idle_limit
         while idle:
-            connection, _ = idle.popitem()
-            if connection.is_quiet():
+            connection, since = idle.popitem()
+            if since > oldest and connection.is_quiet():
                 return connection
             connection.abort()
         return None
@@ -99,15 +99,15 @@ class KeptTransport(httpx.AsyncBaseTransport):
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those go whose time is over, and come again when the next one's is: one timer, not one a call."""
-        now, next_ = loop.time(), None
+        oldest, left = loop.time() - self._idle_limit, []
         for idle in self._idle.values():
             for connection, since in list(idle.items()):
-                if since + self._idle_limit > now:
-                    next_ = min(since, next_ or since)
+                if since > oldest:
+                    left.append(since)
                     break
                 del idle[connection]
                 connection.close()
-        self._sweeping = None if next_ is None else loop.call_at(next_ + self._idle_limit, self._sweep, loop)
+        self._sweeping = loop.call_at(min(left) + self._idle_limit, self._sweep, loop) if left else None
 
 
 class _Answer(httpx.AsyncByteStream):
