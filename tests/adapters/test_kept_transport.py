@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 
 from gateway.adapters.upstream import KeptTransport
 from tests.adapters.certificates import certified
@@ -160,7 +161,10 @@ async def test_what_an_idle_connection_says_ends_it(transport: KeptTransport) ->
         assert await exchange(transport, post(server.url)) == b"ok"
 
 
-def test_a_connection_that_the_server_closed_while_idle_is_never_written_to() -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_connection_that_the_server_closed_while_idle_is_never_written_to(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
     """Not even where the event loop had no turn to hear of it."""
     closed, seen = threading.Event(), []
 
@@ -183,7 +187,8 @@ def test_a_connection_that_the_server_closed_while_idle_is_never_written_to() ->
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = threading.Thread(target=serve, args=(listening,))
         server.start()
-        answers = asyncio.run(twice(f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        with asyncio.Runner(loop_factory=loop) as runner:
+            answers = runner.run(twice(f"http://127.0.0.1:{listening.getsockname()[1]}"))
         server.join(10)
 
     assert (answers, len(seen)) == ([b"ok", b"ok"], 2)
