@@ -31,7 +31,7 @@ from gateway.adapters.redis_store import RedisStore
 from gateway.adapters.repeats import SqlRepeats
 from gateway.adapters.shelf import Shelf
 from gateway.adapters.transport import AiohttpTransport, pooled
-from gateway.adapters.upstream import Account, KeyPool, Upstream302, Wire
+from gateway.adapters.upstream import Account, KeptTransport, KeyPool, Upstream302, Wire
 from gateway.adapters.wakeups import RedisWakeups
 from gateway.adapters.webhooks import SignedWebhooks
 from gateway.core.catalogue import forwarded
@@ -130,7 +130,7 @@ class _Outside:
     durable: Durable
     ledger: SqlLedger
     jobs: SqlJobs
-    transports: tuple[AiohttpTransport, ...]
+    transports: tuple[KeptTransport, AiohttpTransport, AiohttpTransport]
     keys: KeyPool
     upstream: Upstream302
     limiter: RedisLimiter
@@ -150,7 +150,7 @@ def _outside(
         store = RedisStore(settings.redis_url, lambda: observation.dependency_error("limits"))
     worker = token_hex(16)
     transports = (
-        pooled(),
+        KeptTransport(),
         pooled(read_buffer=_PICTURE_BUFFER),
         pooled(lambda: PublicResolver(ThreadedResolver()), _PICTURE_BUFFER),
     )

@@ -1,9 +1,8 @@
-"""httpx's transport seam on aiohttp's connection pool.
+"""httpx's transport seam on aiohttp's connection pool, for pictures and webhooks; 302's API has one of its own.
 
 httpx's own pool walks all connections for each request, which is quadratic when a thousand calls are in flight;
-aiohttp's is
-not. The published httpx-aiohttp maps a connection lost after sending to a connect error: on a paid POST that is the
-difference between "nothing was sent" and "nobody knows", so the mapping here is our own.
+aiohttp's does not. The published httpx-aiohttp maps a connection lost after sending to a connect error, which says
+"nothing was sent" where nobody knows, so the mapping here is our own.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -97,7 +96,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 request.method,
                 _url(str(request.url)),
                 headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
-                data=request.content or None,
+                data=await request.aread() or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=timeout.get("connect"), sock_read=timeout.get("read")

@@ -18,8 +18,7 @@ from gateway.adapters.migrations import is_current
 from gateway.adapters.redis_client import connect
 from gateway.adapters.redis_store import RedisStore
 from gateway.adapters.teams import any_key
-from gateway.adapters.transport import pooled
-from gateway.adapters.upstream import Account, KeyPool, Wire
+from gateway.adapters.upstream import Account, KeptTransport, KeyPool, Wire
 from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop, table
 from gateway.core.catalogue import MICRO, CatalogueError
 from gateway.core.coerce import Policy
@@ -158,7 +157,7 @@ async def _check_upstream(settings: Settings) -> list[tuple[bool, str]]:
     if not settings.upstream_keys:
         return [(False, "no key of 302.AI: set AI302_API_KEY")]
     found: list[tuple[bool, str]] = []
-    transport = pooled()
+    transport = KeptTransport()
     async with _store(settings) as store:
         keys = KeyPool(settings.upstream_keys, store, SystemClock())
         await keys.share()

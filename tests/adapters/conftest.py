@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.adapters.embedded import EmbeddedValkey
 from gateway.adapters.redis_store import TIMEOUT, RedisStore
-from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.upstream import KeptTransport
 from tests.acceptance.programs import Simulator, simulating
 from tests.adapters.errors import Errors
 
@@ -81,7 +81,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = pooled()
+async def transport() -> AsyncIterator[KeptTransport]:
+    made = KeptTransport()
     yield made
     await made.aclose()

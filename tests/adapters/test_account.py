@@ -6,7 +6,7 @@ from decimal import Decimal
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.upstream import KeptTransport
 from gateway.core.errors import GatewayError, Kind
 from tests.acceptance.programs import simulating
 from tests.adapters.calling import ids, line
@@ -14,8 +14,8 @@ from tests.adapters.servers import Conversation, Handler, answer, refusing, scri
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = pooled()
+async def transport() -> AsyncIterator[KeptTransport]:
+    made = KeptTransport()
     yield made
     await made.aclose()
 
@@ -55,14 +55,14 @@ def record(**data: object) -> bytes:
     ],
 )
 async def test_a_bill_is_read_in_micro_usd_or_not_known(
-    transport: AiohttpTransport, said: bytes, bill: int | None
+    transport: KeptTransport, said: bytes, bill: int | None
 ) -> None:
     _, tell = saying(said)
     async with scripted(tell) as server:
         assert await line(transport, server.url).upstream.bill("r-1", "") == bill
 
 
-async def test_a_task_booked_under_several_ids_is_billed_together_or_not_yet(transport: AiohttpTransport) -> None:
+async def test_a_task_booked_under_several_ids_is_billed_together_or_not_yet(transport: KeptTransport) -> None:
     asked, tell = saying(record(cost=0.01), record(cost=0.02), answer(b"{}", status="404 Not Found"))
     async with scripted(tell) as server:
         upstream = line(transport, server.url).upstream
@@ -73,7 +73,7 @@ async def test_a_task_booked_under_several_ids_is_billed_together_or_not_yet(tra
 
 
 @pytest.mark.parametrize("request_id", ["", "../balance", "a/b", "a?b", "a b", ","])
-async def test_what_can_be_no_request_id_is_not_asked_for(transport: AiohttpTransport, request_id: str) -> None:
+async def test_what_can_be_no_request_id_is_not_asked_for(transport: KeptTransport, request_id: str) -> None:
     asked, tell = saying(record(cost=1))
     async with scripted(tell) as server:
         assert await line(transport, server.url).upstream.bill(request_id, "") is None
@@ -81,7 +81,7 @@ async def test_what_can_be_no_request_id_is_not_asked_for(transport: AiohttpTran
     assert asked == []
 
 
-async def test_a_bill_is_asked_for_with_the_calls_own_key_then_the_others(transport: AiohttpTransport) -> None:
+async def test_a_bill_is_asked_for_with_the_calls_own_key_then_the_others(transport: KeptTransport) -> None:
     refused = answer(b"{}", status="401 Unauthorized")
     asked, tell = saying(refused, record(cost=1))
     async with scripted(tell) as server:
@@ -98,9 +98,7 @@ async def test_a_bill_is_asked_for_with_the_calls_own_key_then_the_others(transp
         (answer(b"{}", status="503 Service Unavailable"), Kind.UPSTREAM_UNREACHABLE),
     ],
 )
-async def test_a_302_that_cannot_be_asked_is_no_unknown_bill(
-    transport: AiohttpTransport, said: bytes, kind: Kind
-) -> None:
+async def test_a_302_that_cannot_be_asked_is_no_unknown_bill(transport: KeptTransport, said: bytes, kind: Kind) -> None:
     _, tell = saying(said)
     async with scripted(tell) as server:
         with pytest.raises(GatewayError) as caught:
@@ -109,7 +107,7 @@ async def test_a_302_that_cannot_be_asked_is_no_unknown_bill(
     assert caught.value.kind is kind
 
 
-async def test_the_balance_behind_each_key(transport: AiohttpTransport) -> None:
+async def test_the_balance_behind_each_key(transport: KeptTransport) -> None:
     with simulating("--key", "sk-good", "--balance", "12.5") as simulator:
         found = await line(transport, simulator.url, ["sk-good", "sk-bad"]).account.balances()
 
@@ -119,7 +117,7 @@ async def test_the_balance_behind_each_key(transport: AiohttpTransport) -> None:
     assert bad.kind is Kind.UPSTREAM_CREDENTIALS
 
 
-async def test_no_balance_without_302(transport: AiohttpTransport) -> None:
+async def test_no_balance_without_302(transport: KeptTransport) -> None:
     taken, url = refusing()
 
     with taken:

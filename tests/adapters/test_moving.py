@@ -7,8 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport
-from gateway.adapters.upstream import UpstreamOptions
+from gateway.adapters.upstream import KeptTransport, UpstreamOptions
 from gateway.core.errors import GatewayError, Kind
 from gateway.ports import Drawn
 from gateway.simulator.options import Failure
@@ -49,7 +48,7 @@ def of_each(failure: Failure, *keys: str) -> str:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("failure", "state"), MOVES.items(), ids=MOVES)
 async def test_what_one_key_is_refused_another_gets_in_the_same_call(
-    transport: AiohttpTransport, simulator: Simulator, failure: Failure, state: str, mode: str
+    transport: KeptTransport, simulator: Simulator, failure: Failure, state: str, mode: str
 ) -> None:
     on = made(transport, simulator.url, mode=mode)
     prompt = of_each(failure, ONE)
@@ -77,7 +76,7 @@ KINDS = {
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("failure", "kind"), KINDS.items(), ids=KINDS)
 async def test_what_every_key_is_refused_the_caller_hears_as_ours(
-    transport: AiohttpTransport, simulator: Simulator, failure: Failure, kind: Kind, mode: str
+    transport: KeptTransport, simulator: Simulator, failure: Failure, kind: Kind, mode: str
 ) -> None:
     on = made(transport, simulator.url, mode=mode)
     prompt = of_each(failure, ONE, TWO)
@@ -95,7 +94,7 @@ async def test_what_every_key_is_refused_the_caller_hears_as_ours(
 
 
 async def test_busy_on_one_and_refused_on_the_other_is_worth_waiting_for(
-    transport: AiohttpTransport, simulator: Simulator
+    transport: KeptTransport, simulator: Simulator
 ) -> None:
     on = made(transport, simulator.url)
 
@@ -118,7 +117,7 @@ UNKNOWN = [
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("failure", UNKNOWN)
 async def test_what_may_have_been_billed_is_never_sent_again(
-    transport: AiohttpTransport, simulator: Simulator, failure: Failure, mode: str
+    transport: KeptTransport, simulator: Simulator, failure: Failure, mode: str
 ) -> None:
     on = made(transport, simulator.url, ONE, TWO, THREE, mode=mode)
     prompt = unique(f"[[fail:{failure}]]")
@@ -132,7 +131,7 @@ async def test_what_may_have_been_billed_is_never_sent_again(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_call_that_times_out_is_never_sent_again(
-    transport: AiohttpTransport, simulator: Simulator, mode: str
+    transport: KeptTransport, simulator: Simulator, mode: str
 ) -> None:
     on = made(transport, simulator.url, mode=mode, timeout=1)
     prompt = unique("[[fail:hang]]")
@@ -146,7 +145,7 @@ async def test_a_call_that_times_out_is_never_sent_again(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_hundred_calls_at_once_on_a_key_that_dies_are_each_drawn_once(
-    transport: AiohttpTransport, simulator: Simulator, mode: str
+    transport: KeptTransport, simulator: Simulator, mode: str
 ) -> None:
     on = made(transport, simulator.url, mode=mode)
     prompt = of_each(Failure.UNAUTHORIZED, ONE)
@@ -159,7 +158,7 @@ async def test_a_hundred_calls_at_once_on_a_key_that_dies_are_each_drawn_once(
     assert len(calls) <= 200
 
 
-async def test_an_ailing_302_is_not_hammered(transport: AiohttpTransport, simulator: Simulator) -> None:
+async def test_an_ailing_302_is_not_hammered(transport: KeptTransport, simulator: Simulator) -> None:
     """500 tokens pay for 100 moves of busy calls; the rest are told to come back."""
     clock = FakeClock()
     line_ = line(
@@ -174,7 +173,7 @@ async def test_an_ailing_302_is_not_hammered(transport: AiohttpTransport, simula
 
 
 async def test_nothing_is_sent_unless_it_was_written_down_and_each_key_is_told(
-    transport: AiohttpTransport, simulator: Simulator
+    transport: KeptTransport, simulator: Simulator
 ) -> None:
     on = made(transport, simulator.url)
     on.diary.failing["sending"] = GatewayError(Kind.STORE_UNAVAILABLE, "no ledger")
@@ -189,7 +188,7 @@ async def test_nothing_is_sent_unless_it_was_written_down_and_each_key_is_told(
 
 
 async def test_a_ledger_that_fails_on_the_second_key_stops_the_second_post(
-    transport: AiohttpTransport, simulator: Simulator
+    transport: KeptTransport, simulator: Simulator
 ) -> None:
     class Once(Diary):
         async def sending(self, upstream_key_id: str) -> None:
@@ -208,7 +207,7 @@ async def test_a_ledger_that_fails_on_the_second_key_stops_the_second_post(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_picture_is_worth_more_than_the_note_of_it(
-    transport: AiohttpTransport, simulator: Simulator, mode: str
+    transport: KeptTransport, simulator: Simulator, mode: str
 ) -> None:
     on = made(transport, simulator.url, mode=mode)
     on.diary.failing["accepted"] = RuntimeError("no ledger")
@@ -216,7 +215,7 @@ async def test_a_picture_is_worth_more_than_the_note_of_it(
     assert (await draw(on, unique())).url
 
 
-async def test_the_diary_of_a_call(transport: AiohttpTransport, simulator: Simulator) -> None:
+async def test_the_diary_of_a_call(transport: KeptTransport, simulator: Simulator) -> None:
     on = made(transport, simulator.url, ONE)
     prompt = unique()
 
@@ -227,7 +226,7 @@ async def test_the_diary_of_a_call(transport: AiohttpTransport, simulator: Simul
     assert drawn == Drawn(drawn.url, call["request_id"], ids(ONE)[0])
 
 
-async def test_the_id_of_a_call_is_told_before_its_answer_has_come(transport: AiohttpTransport) -> None:
+async def test_the_id_of_a_call_is_told_before_its_answer_has_come(transport: KeptTransport) -> None:
     told = asyncio.Event()
 
     class Waiting(Diary):
@@ -248,7 +247,7 @@ async def test_the_id_of_a_call_is_told_before_its_answer_has_come(transport: Ai
     assert (drawn.url, drawn.request_id) == ("https://x.example/1.x", "r-1")
 
 
-async def test_nobody_listening_is_tried_once_more_and_told_of_each_time(transport: AiohttpTransport) -> None:
+async def test_nobody_listening_is_tried_once_more_and_told_of_each_time(transport: KeptTransport) -> None:
     taken, url = refusing()
     on = made(transport, url)
 
@@ -260,7 +259,7 @@ async def test_nobody_listening_is_tried_once_more_and_told_of_each_time(transpo
     assert set(on.states().values()) == {"ok"}
 
 
-async def test_a_302_that_comes_back_between_two_tries_draws(transport: AiohttpTransport) -> None:
+async def test_a_302_that_comes_back_between_two_tries_draws(transport: KeptTransport) -> None:
     posts = 0
 
     class Back(httpx.AsyncBaseTransport):
@@ -281,7 +280,7 @@ async def test_a_302_that_comes_back_between_two_tries_draws(transport: AiohttpT
     assert (drawn.url, posts) == ("https://x.example/1.png", 2)
 
 
-async def test_a_deadline_that_ends_between_two_keys_tells_what_the_first_said(transport: AiohttpTransport) -> None:
+async def test_a_deadline_that_ends_between_two_keys_tells_what_the_first_said(transport: KeptTransport) -> None:
     class Slow(Diary):
         async def sending(self, upstream_key_id: str) -> None:
             await super().sending(upstream_key_id)
@@ -301,9 +300,7 @@ async def test_a_deadline_that_ends_between_two_keys_tells_what_the_first_said(t
     assert (caught.value.kind, caught.value.outcome_unknown) == (Kind.UPSTREAM_BALANCE, False)
 
 
-async def test_five_server_errors_cool_the_key_they_came_from(
-    transport: AiohttpTransport, simulator: Simulator
-) -> None:
+async def test_five_server_errors_cool_the_key_they_came_from(transport: KeptTransport, simulator: Simulator) -> None:
     on = made(transport, simulator.url)
     while on.states()[ids(ONE)[0]] == "ok":
         with suppress(GatewayError):
@@ -314,7 +311,7 @@ async def test_five_server_errors_cool_the_key_they_came_from(
 
 
 async def test_no_key_is_shown_or_logged_whatever_goes_wrong(
-    transport: AiohttpTransport, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    transport: KeptTransport, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     on = made(transport, simulator.url, "sk-canary")
     on.diary.failing["accepted"] = RuntimeError("no ledger")

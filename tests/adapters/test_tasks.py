@@ -3,8 +3,7 @@
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport
-from gateway.adapters.upstream import Polling, UpstreamOptions
+from gateway.adapters.upstream import KeptTransport, Polling, UpstreamOptions
 from gateway.core.errors import GatewayError, Kind
 from gateway.ports import Drawn
 from gateway.simulator.options import Failure
@@ -24,7 +23,7 @@ BUSY = answer(b"{}", status="429 Too Many Requests")
 HANG_UP = b""
 
 
-def made(transport: AiohttpTransport, url: str, *keys: str, timeout: float = 60, polling: Polling = QUICK) -> Line:
+def made(transport: KeptTransport, url: str, *keys: str, timeout: float = 60, polling: Polling = QUICK) -> Line:
     return line(transport, url, keys or ("sk-one",), UpstreamOptions("task", timeout, 10, polling))
 
 
@@ -54,7 +53,7 @@ class Script:
             peer.hang_up()
 
 
-async def test_a_task_is_drawn_written_down_and_paid_once(transport: AiohttpTransport, simulator: Simulator) -> None:
+async def test_a_task_is_drawn_written_down_and_paid_once(transport: KeptTransport, simulator: Simulator) -> None:
     on = made(transport, simulator.url)
     prompt = unique("[[delay:0.1]]")
 
@@ -81,7 +80,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize(("failure", "expected"), EXPECTED.items(), ids=EXPECTED)
 async def test_a_task_that_fails_is_told_and_not_sent_again(
-    transport: AiohttpTransport, simulator: Simulator, failure: Failure, expected: tuple[Kind, bool]
+    transport: KeptTransport, simulator: Simulator, failure: Failure, expected: tuple[Kind, bool]
 ) -> None:
     on = made(transport, simulator.url, "sk-one", "sk-two")
     prompt = unique(f"[[fail:{failure}]]")
@@ -103,7 +102,7 @@ async def test_a_task_that_fails_is_told_and_not_sent_again(
         pytest.param([BUSY] * 12 + [DONE], id="busy"),
     ],
 )
-async def test_asking_is_repeated_until_it_is_answered(transport: AiohttpTransport, lines: list[bytes]) -> None:
+async def test_asking_is_repeated_until_it_is_answered(transport: KeptTransport, lines: list[bytes]) -> None:
     script = Script(*lines)
     async with scripted(script) as server:
         drawn = await draw(made(transport, server.url), "x")
@@ -114,7 +113,7 @@ async def test_asking_is_repeated_until_it_is_answered(transport: AiohttpTranspo
 
 @pytest.mark.parametrize("line_", [BROKEN, HANG_UP, GONE], ids=["broken", "hung-up", "gone"])
 async def test_a_task_of_which_302_says_nothing_five_times_is_an_unknown_outcome(
-    transport: AiohttpTransport, line_: bytes
+    transport: KeptTransport, line_: bytes
 ) -> None:
     script = Script(line_)
     async with scripted(script) as server:
@@ -122,12 +121,11 @@ async def test_a_task_of_which_302_says_nothing_five_times_is_an_unknown_outcome
             await draw(made(transport, server.url), "x")
 
     assert (caught.value.kind, caught.value.outcome_unknown) == (Kind.UPSTREAM_UNKNOWN, True)
-    # The transport asks once more by itself where a kept connection turns out to be dead.
-    assert (script.posts, len(script.asked)) == (1, 10 if line_ is HANG_UP else 5)
+    assert (script.posts, len(script.asked)) == (1, 5)
     assert (caught.value.upstream_request_id, caught.value.upstream_key) == ("r-1", ids("sk-one")[0])
 
 
-async def test_a_task_that_runs_past_the_deadline_is_a_timeout_and_not_sent_again(transport: AiohttpTransport) -> None:
+async def test_a_task_that_runs_past_the_deadline_is_a_timeout_and_not_sent_again(transport: KeptTransport) -> None:
     script = Script(RUNS)
     async with scripted(script) as server:
         with pytest.raises(GatewayError) as caught:
@@ -137,7 +135,7 @@ async def test_a_task_that_runs_past_the_deadline_is_a_timeout_and_not_sent_agai
     assert caught.value.upstream_request_id == "r-1"
 
 
-async def test_pauses_grow_to_the_longest(transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_grow_to_the_longest(transport: KeptTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -151,7 +149,7 @@ async def test_pauses_grow_to_the_longest(transport: AiohttpTransport, monkeypat
     assert all(2.4 <= pause <= 3.6 for pause in pauses[8:])
 
 
-async def test_a_task_is_resumed_with_its_own_key(transport: AiohttpTransport, simulator: Simulator) -> None:
+async def test_a_task_is_resumed_with_its_own_key(transport: KeptTransport, simulator: Simulator) -> None:
     on = made(transport, simulator.url, "sk-one", "sk-two")
     prompt = unique()
     first = await draw(on, prompt)
@@ -162,7 +160,7 @@ async def test_a_task_is_resumed_with_its_own_key(transport: AiohttpTransport, s
     assert len(simulator.calls(prompt)) == 1
 
 
-async def test_a_task_whose_key_is_gone_is_asked_for_with_the_others(transport: AiohttpTransport) -> None:
+async def test_a_task_whose_key_is_gone_is_asked_for_with_the_others(transport: KeptTransport) -> None:
     script = Script(NOT_YOURS, GONE, DONE)
     async with scripted(script) as server:
         drawn = await made(transport, server.url, "sk-1", "sk-2", "sk-3").upstream.resume(TASK, "k_00000000", MODEL)
@@ -173,7 +171,7 @@ async def test_a_task_whose_key_is_gone_is_asked_for_with_the_others(transport: 
 
 
 @pytest.mark.parametrize("task", ["", "../../dashboard/balance", "a/b", "a?b=c", "ä"])
-async def test_what_is_no_task_id_is_never_asked_for(transport: AiohttpTransport, task: str) -> None:
+async def test_what_is_no_task_id_is_never_asked_for(transport: KeptTransport, task: str) -> None:
     script = Script(DONE)
     async with scripted(script) as server:
         with pytest.raises(GatewayError) as caught:
@@ -182,7 +180,7 @@ async def test_what_is_no_task_id_is_never_asked_for(transport: AiohttpTransport
     assert (caught.value.kind, script.asked) == (Kind.UPSTREAM_UNKNOWN, [])
 
 
-async def test_resuming_ends_at_the_deadline(transport: AiohttpTransport) -> None:
+async def test_resuming_ends_at_the_deadline(transport: KeptTransport) -> None:
     async with scripted(Script(RUNS)) as server:
         with pytest.raises(GatewayError) as caught:
             await made(transport, server.url, timeout=0.3).upstream.resume(TASK, "", MODEL)

@@ -1,4 +1,4 @@
-"""The transport says truly whether a request may have left, and adds nothing of its own to it."""
+"""Each transport says truly whether a request may have left, and adds nothing of its own to it."""
 
 import asyncio
 import gzip
@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport, pooled
+from gateway.adapters.transport import pooled
+from gateway.adapters.upstream import KeptTransport
 from tests.adapters.servers import OK, Conversation, Handler, answer, refusing, scripted
 
+MAKERS = [pytest.param(pooled, id="aiohttp"), pytest.param(KeptTransport, id="kept")]
 
-@pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = pooled()
+
+@pytest.fixture(params=MAKERS)
+async def transport(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncBaseTransport]:
+    made = request.param()
     yield made
     await made.aclose()
 
@@ -22,7 +25,7 @@ def post(url: str, body: bytes = b"body", **timeout: float) -> httpx.Request:
     return httpx.Request("POST", url, content=body, extensions={"timeout": timeout})
 
 
-async def exchange(transport: AiohttpTransport, request: httpx.Request) -> bytes:
+async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> bytes:
     response = await transport.handle_async_request(request)
     try:
         return b"".join([chunk async for chunk in response.aiter_raw()])
@@ -30,7 +33,7 @@ async def exchange(transport: AiohttpTransport, request: httpx.Request) -> bytes
         await response.aclose()
 
 
-async def test_a_refused_connection_is_a_connect_error(transport: AiohttpTransport) -> None:
+async def test_a_refused_connection_is_a_connect_error(transport: httpx.AsyncBaseTransport) -> None:
     taken, url = refusing()
 
     with taken, pytest.raises(httpx.ConnectError):
@@ -38,12 +41,14 @@ async def test_a_refused_connection_is_a_connect_error(transport: AiohttpTranspo
 
 
 @pytest.mark.parametrize("url", ["http://nowhere.invalid/", "http://[::ffff:0:0:0]:1/"], ids=["name", "address"])
-async def test_an_address_that_leads_nowhere_is_a_connect_error(transport: AiohttpTransport, url: str) -> None:
+async def test_an_address_that_leads_nowhere_is_a_connect_error(transport: httpx.AsyncBaseTransport, url: str) -> None:
     with pytest.raises(httpx.ConnectError):
         await exchange(transport, post(url))
 
 
-async def test_a_server_that_never_answers_the_tls_greeting_is_a_connect_timeout(transport: AiohttpTransport) -> None:
+async def test_a_server_that_never_answers_the_tls_greeting_is_a_connect_timeout(
+    transport: httpx.AsyncBaseTransport,
+) -> None:
     async def never(_request: bytes, _peer: Conversation) -> None:
         return
 
@@ -52,7 +57,7 @@ async def test_a_server_that_never_answers_the_tls_greeting_is_a_connect_timeout
             await exchange(transport, post(server.url.replace("http:", "https:"), connect=0.2))
 
 
-async def test_a_server_that_speaks_no_tls_is_a_connect_error(transport: AiohttpTransport) -> None:
+async def test_a_server_that_speaks_no_tls_is_a_connect_error(transport: httpx.AsyncBaseTransport) -> None:
     async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK)
         writer.close()
@@ -103,7 +108,7 @@ BREAKS = [_close, _reset, _nonsense, _half_a_head, _half_a_body, _reset_in_the_b
 
 @pytest.mark.parametrize("handler", BREAKS, ids=lambda handler: handler.__name__.strip("_"))
 async def test_what_breaks_after_sending_is_never_a_connect_error_and_never_sent_again(
-    transport: AiohttpTransport, handler: Handler
+    transport: httpx.AsyncBaseTransport, handler: Handler
 ) -> None:
     async with scripted(handler) as server:
         with pytest.raises(httpx.TransportError) as caught:
@@ -113,7 +118,9 @@ async def test_what_breaks_after_sending_is_never_a_connect_error_and_never_sent
     assert len(server.requests) == 1
 
 
-async def test_a_kept_connection_that_closes_under_a_post_is_not_replaced_for_it(transport: AiohttpTransport) -> None:
+async def test_a_kept_connection_that_closes_under_a_post_is_not_replaced_for_it(
+    transport: httpx.AsyncBaseTransport,
+) -> None:
     async def once(_request: bytes, peer: Conversation) -> None:
         if len(server.requests) == 1:
             await peer.say(OK)
@@ -129,7 +136,7 @@ async def test_a_kept_connection_that_closes_under_a_post_is_not_replaced_for_it
     assert (server.connections, len(server.requests)) == (1, 2)
 
 
-async def test_silence_is_a_read_timeout(transport: AiohttpTransport) -> None:
+async def test_silence_is_a_read_timeout(transport: httpx.AsyncBaseTransport) -> None:
     async def never(_request: bytes, _peer: Conversation) -> None:
         await asyncio.sleep(0)
 
@@ -138,7 +145,7 @@ async def test_silence_is_a_read_timeout(transport: AiohttpTransport) -> None:
             await exchange(transport, post(server.url, read=0.1))
 
 
-async def test_a_body_that_stops_is_a_read_timeout(transport: AiohttpTransport) -> None:
+async def test_a_body_that_stops_is_a_read_timeout(transport: httpx.AsyncBaseTransport) -> None:
     async def half(_request: bytes, peer: Conversation) -> None:
         await peer.say(OK[:-1])
 
@@ -147,7 +154,7 @@ async def test_a_body_that_stops_is_a_read_timeout(transport: AiohttpTransport) 
             await exchange(transport, post(server.url, read=0.1))
 
 
-async def test_a_request_goes_out_as_it_was_made(transport: AiohttpTransport) -> None:
+async def test_a_request_goes_out_as_it_was_made(transport: httpx.AsyncBaseTransport) -> None:
     async def tell(_request: bytes, peer: Conversation) -> None:
         await peer.say(OK)
 
@@ -162,7 +169,7 @@ async def test_a_request_goes_out_as_it_was_made(transport: AiohttpTransport) ->
     assert sorted(line.partition(b":")[0] for line in lines[1:]) == [b"content-length", b"host", b"x-a"]
 
 
-async def test_an_answer_comes_back_as_it_was_sent(transport: AiohttpTransport) -> None:
+async def test_an_answer_comes_back_as_it_was_sent(transport: httpx.AsyncBaseTransport) -> None:
     packed = gzip.compress(b"picture")
 
     async def tell(_request: bytes, peer: Conversation) -> None:
@@ -181,7 +188,9 @@ async def test_an_answer_comes_back_as_it_was_sent(transport: AiohttpTransport) 
     assert b"cookie" not in server.requests[1].lower()
 
 
-async def test_connections_are_kept_and_a_half_read_answer_takes_its_own_along(transport: AiohttpTransport) -> None:
+async def test_connections_are_kept_and_a_half_read_answer_takes_its_own_along(
+    transport: httpx.AsyncBaseTransport,
+) -> None:
     async def tell(_request: bytes, peer: Conversation) -> None:
         await peer.say(answer(b"x" * 2_000_000))
 
@@ -196,7 +205,7 @@ async def test_connections_are_kept_and_a_half_read_answer_takes_its_own_along(t
     assert server.connections == 2
 
 
-async def test_many_calls_at_once_have_each_a_connection(transport: AiohttpTransport) -> None:
+async def test_many_calls_at_once_have_each_a_connection(transport: httpx.AsyncBaseTransport) -> None:
     everybody = asyncio.Barrier(120)
 
     async def together(_request: bytes, peer: Conversation) -> None:
@@ -210,8 +219,6 @@ async def test_many_calls_at_once_have_each_a_connection(transport: AiohttpTrans
     assert server.connections == 120
 
 
-async def test_it_can_be_closed_unused_and_twice() -> None:
-    transport = pooled()
-
+async def test_it_can_be_closed_unused_and_twice(transport: httpx.AsyncBaseTransport) -> None:
     await transport.aclose()
     await transport.aclose()

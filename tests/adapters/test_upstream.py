@@ -7,8 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from gateway.adapters.transport import AiohttpTransport
-from gateway.adapters.upstream import KeyPool, UpstreamOptions
+from gateway.adapters.upstream import KeptTransport, KeyPool, UpstreamOptions
 from gateway.core.catalogue import Model
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.shapes import Free
@@ -86,7 +85,7 @@ def test_every_failure_has_its_kind() -> None:
 
 @pytest.mark.parametrize(("failure", "kind"), EXPECTED.items(), ids=EXPECTED)
 async def test_each_failure_of_302_is_its_kind_after_one_call(
-    transport: AiohttpTransport, simulator: Simulator, model: Model, failure: Failure, kind: Kind
+    transport: KeptTransport, simulator: Simulator, model: Model, failure: Failure, kind: Kind
 ) -> None:
     prompt = unique(f"[[fail:{failure}]]")
     sender = upstream(transport, simulator.url, timeout=1 if failure is Failure.HANG else 60)
@@ -104,7 +103,7 @@ async def test_each_failure_of_302_is_its_kind_after_one_call(
 
 
 async def test_a_picture_comes_with_its_url_and_302s_id(
-    transport: AiohttpTransport, simulator: Simulator, model: Model
+    transport: KeptTransport, simulator: Simulator, model: Model
 ) -> None:
     prompt = unique()
 
@@ -116,7 +115,7 @@ async def test_a_picture_comes_with_its_url_and_302s_id(
 
 
 async def test_no_channel_for_an_id_of_no_row_is_an_unknown_model(
-    transport: AiohttpTransport, simulator: Simulator, model: Model
+    transport: KeptTransport, simulator: Simulator, model: Model
 ) -> None:
     with pytest.raises(GatewayError) as caught:
         await upstream(transport, simulator.url).send(body(unique("[[fail:no-channel]]")), model, known_model=False)
@@ -125,7 +124,7 @@ async def test_no_channel_for_an_id_of_no_row_is_an_unknown_model(
 
 
 async def test_how_long_302_asks_to_wait_is_handed_on(
-    transport: AiohttpTransport, simulator: Simulator, model: Model
+    transport: KeptTransport, simulator: Simulator, model: Model
 ) -> None:
     with pytest.raises(GatewayError) as caught:
         await upstream(transport, simulator.url).send(body(unique("[[fail:rate-limited]]")), model, known_model=True)
@@ -133,7 +132,7 @@ async def test_how_long_302_asks_to_wait_is_handed_on(
     assert caught.value.retry_after == 3
 
 
-async def test_nobody_listening_is_unreachable_and_nothing_was_sent(transport: AiohttpTransport, model: Model) -> None:
+async def test_nobody_listening_is_unreachable_and_nothing_was_sent(transport: KeptTransport, model: Model) -> None:
     taken, url = refusing()
 
     with taken, pytest.raises(GatewayError) as caught:
@@ -144,7 +143,7 @@ async def test_nobody_listening_is_unreachable_and_nothing_was_sent(transport: A
 
 
 async def test_a_row_of_the_catalogue_may_lower_the_deadline(
-    transport: AiohttpTransport, simulator: Simulator, model: Model
+    transport: KeptTransport, simulator: Simulator, model: Model
 ) -> None:
     quick = Model(model.id, model.shape_name, model.shape, model.image, model.price, timeout=0.2)
 
@@ -155,7 +154,7 @@ async def test_a_row_of_the_catalogue_may_lower_the_deadline(
 
 
 async def test_what_waits_for_a_free_call_until_its_deadline_was_never_sent(
-    transport: AiohttpTransport, simulator: Simulator, model: Model
+    transport: KeptTransport, simulator: Simulator, model: Model
 ) -> None:
     sender = upstream(transport, simulator.url, timeout=2, concurrency=1)
     first, second = unique("[[fail:hang]]"), unique()
@@ -173,7 +172,7 @@ async def test_what_waits_for_a_free_call_until_its_deadline_was_never_sent(
 
 
 @pytest.mark.parametrize("length", [5 * 1024 * 1024, 64 * 1024 * 1024], ids=["5-mib", "64-mib"])
-async def test_an_endless_answer_is_not_read_to_its_end(transport: AiohttpTransport, model: Model, length: int) -> None:
+async def test_an_endless_answer_is_not_read_to_its_end(transport: KeptTransport, model: Model, length: int) -> None:
     said = 0
 
     async def tell(_request: bytes, peer: Conversation) -> None:
@@ -191,7 +190,7 @@ async def test_an_endless_answer_is_not_read_to_its_end(transport: AiohttpTransp
     assert said < 40 * 1024 * 1024
 
 
-async def test_a_redirect_is_not_followed_with_our_key(transport: AiohttpTransport, model: Model) -> None:
+async def test_a_redirect_is_not_followed_with_our_key(transport: KeptTransport, model: Model) -> None:
     async def tell(_request: bytes, peer: Conversation) -> None:
         await peer.say(answer(b"", f"Location: {server.url}/elsewhere", status="307 Temporary Redirect"))
 
