@@ -5,6 +5,7 @@ uvicorn by itself closes the port at once, so that whoever asks meanwhile is ref
 
 import os
 import signal
+from multiprocessing.connection import wait
 from socket import socket
 from types import FrameType
 from typing import Any
@@ -45,9 +46,24 @@ class DrainingServer(Server):
         return None if lifespan is None else lifespan.state.get(DRAIN)
 
 
-class _Worker(multiprocess.Process):
+class Worker(multiprocess.Process):
+    """One of several processes, with a server that drains."""
+
+    def _healthcheck(self, timeout: float) -> bool | None:
+        # uvicorn itself waits as long for one that has died meanwhile as for one that stands still, and is deaf to
+        # signals till then: a SIGTERM that ends a worker which is still starting would take a minute.
+        try:
+            self.parent_conn.send(b"ping")
+            if self.parent_conn in wait([self.parent_conn, self.process.sentinel], timeout):
+                started: bool = self.parent_conn.recv()
+                return started
+        except (OSError, EOFError):
+            pass
+        return None
+
     @property
     def server(self) -> Server:
+        """Its server."""
         if self._server is None:
             self._server = DrainingServer(config=self.config)
         return self._server
@@ -92,5 +108,5 @@ class Supervisor(multiprocess.Multiprocess):
     def run(self) -> None:
         """Run until a signal ends it and its workers."""
         # It names the class of its workers in three places, and takes none.
-        multiprocess.Process = _Worker  # type: ignore[misc]
+        multiprocess.Process = Worker  # type: ignore[misc]
         super().run()

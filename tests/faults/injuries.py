@@ -25,8 +25,14 @@ async def kill_gateway(scene: Scene, _lot: Random) -> None:
 async def kill_worker(scene: Scene, lot: Random) -> None:
     """Kill -9 of one of several workers; their supervisor starts another."""
     with suppress(ProcessLookupError):
-        os.kill(lot.choice(scene.workers), signal.SIGKILL)
-    await asyncio.sleep(1)
+        os.kill(await scene.a_worker(lot), signal.SIGKILL)
+
+
+async def end_worker(scene: Scene, lot: Random) -> None:
+    """SIGTERM to one of several workers, which lands its flights and ends; their supervisor starts another."""
+    scene.ending.add(pid := await scene.a_worker(lot))
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 async def end_gateway(scene: Scene, _lot: Random) -> None:
@@ -38,12 +44,12 @@ async def end_gateway(scene: Scene, _lot: Random) -> None:
 
 async def stop_worker(scene: Scene, lot: Random) -> None:
     """A worker stands still, and goes on as if nothing had been."""
-    await _stopped(lot.choice(scene.workers), lot.uniform(0.2, 2.0))
+    await _stopped(await scene.a_worker(lot), lot.uniform(0.2, 2.0))
 
 
 async def stop_long(scene: Scene, lot: Random) -> None:
     """A worker stands still for longer than its lease."""
-    await _stopped(lot.choice(scene.workers), LEASE * 1.3)
+    await _stopped(await scene.a_worker(lot), LEASE * 1.3)
 
 
 async def freeze_redis(scene: Scene, lot: Random) -> None:
@@ -107,7 +113,7 @@ _ALWAYS: Final[dict[str, Injury]] = {
     "302-unplugged": unplug_302,
 }
 _LONG: Final[dict[str, Injury]] = {"sigstop-over-lease": stop_long}
-_OF_WORKERS: Final[dict[str, Injury]] = {"kill-worker": kill_worker}
+_OF_WORKERS: Final[dict[str, Injury]] = {"kill-worker": kill_worker, "sigterm-worker": end_worker}
 _OF_DATABASE: Final[dict[str, dict[str, Injury]]] = {
     "sqlite": {"sql-locked": lock_database, "sql-locked-long": lock_long},
     "postgresql": {"sql-killed": kill_database, "sql-frozen": freeze_database},

@@ -4,6 +4,8 @@ One such errand must never be paid twice, whatever happens to the gateway meanwh
 """
 
 import asyncio
+import re
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,6 +43,8 @@ _TRIES: Final = 12
 # What 302 will never draw is not asked for so long.
 _TRIES_OF_FAILURES: Final = 3
 _PATIENT: Final = 30.0
+_SDK_TIMEOUT: Final = 1.0
+_ORDERED: Final = re.compile(r"\[\[fail:([a-z-]+)\]\]")
 
 
 @dataclass
@@ -79,13 +83,19 @@ class Errand:
         return {url for told in self.told for url in told.urls}
 
 
+def failures(calls: Sequence[dict[str, Any]]) -> Counter[str]:
+    """The faults that 302 made by itself, in calls that reached it."""
+    ordered = [_ORDERED.search(call["payload"]["prompt"]) for call in calls]
+    return Counter(f"302:{found[1]}" for found in ordered if found)
+
+
 @dataclass
 class Load:
     """Errands against a gateway that may be away at times."""
 
     scene: Scene
     met: Counter[str] = field(default_factory=Counter)
-    """The faults that clients and 302 itself made."""
+    """The faults that clients made."""
     requests: int = 0
 
     async def run(self, errands: Sequence[Errand], lot: Random) -> None:
@@ -102,7 +112,7 @@ class Load:
             base_url=f"{self.scene.url}/v1",
             api_key=self.scene.key,
             http_client=DefaultAsyncHttpxClient(trust_env=False),
-            timeout=1.0,
+            timeout=_SDK_TIMEOUT,
             max_retries=2,
         )
         async with http, sdk:
@@ -117,7 +127,6 @@ class Load:
                 await self._with_sdk(errand, sdk)
                 await self._until_told(errand, http, again=True)
             case "leaves":
-                self.met["client-hangs-up"] += 1
                 await self._leave(errand, lot.uniform(0, 0.4))
                 await self._until_told(errand, http, again=True)
             case "retried":
@@ -146,13 +155,14 @@ class Load:
 
     async def _with_sdk(self, errand: Errand, sdk: AsyncOpenAI) -> None:
         self.requests += 1
-        self.met["sdk-timeout-1s"] += 1
+        began = time.monotonic()
         with suppress(openai.APIConnectionError, openai.APIStatusError):
             answer = await sdk.images.generate(
                 prompt=errand.prompt, model=str(errand.body["model"]), extra_headers=errand.headers
             )
             body = {"data": [{"url": image.url} for image in answer.data or []]}
             errand.told.append(Told(200, httpx.Headers({"x-request-id": "of the SDK"}), body))
+        self.met["sdk-timeout-1s"] += time.monotonic() - began >= _SDK_TIMEOUT
 
     async def _leave(self, errand: Errand, after: float) -> None:
         """Ask, and hang up without having read anything."""
@@ -168,6 +178,7 @@ class Load:
             await writer.drain()
             await asyncio.sleep(after)
             writer.transport.abort()
+            self.met["client-hangs-up"] += 1
 
     def errands(self, count: int, within: float, lot: Random, failing: float) -> list[Errand]:
         """Errands that begin within so many seconds, each of a kind drawn by lot; the share `failing` fails at 302."""
@@ -178,9 +189,7 @@ class Load:
         kind = lot.choice(KINDS)
         orders = ""
         if lot.random() < failing:
-            failure = lot.choice(_FAILURES)
-            self.met[f"302:{failure}"] += 1
-            orders = f"[[fail:{failure}]]"
+            orders = f"[[fail:{lot.choice(_FAILURES)}]]"
         elif kind == "sdk":
             orders = "[[delay:1.5]]"
         body: dict[str, object] = {"model": lot.choice(_MODELS), "prompt": f"{CANARY} {kind} {name} {orders}"}

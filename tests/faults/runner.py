@@ -2,21 +2,27 @@
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 from tests.faults.injuries import injuries
 from tests.faults.judge import Verdict, Watch, judge
-from tests.faults.load import Errand, Load
+from tests.faults.load import Errand, Load, failures
 from tests.faults.scene import Scene, Setup, staged
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `kinds` are the injuries to draw from, all that there are if empty; `rate` is of the wire's faults."""
+    """One run: in each round there are errands, and in their midst injuries, one after another.
+
+    `kinds` are the injuries to draw from, all that there are if empty; `rate` is of the wire's faults, `failing` the
+    share of errands at which 302 fails by itself.
+    """
 
     seed: int
     setup: Setup = field(default_factory=Setup)
@@ -26,6 +32,7 @@ class Plan:
     rate: float = 0.1
     failing: float = 0.1
     kinds: tuple[str, ...] = ()
+    injuries: int = 1
 
 
 @dataclass
@@ -73,6 +80,14 @@ class Report:
         return "\n".join(lines + verdict.wrong)
 
 
+def play(plan: Plan) -> Report:
+    """Play one run, in a process of its own; that it came to no end is told as a broken promise."""
+    try:
+        return asyncio.run(run(plan))
+    except Exception:  # noqa: BLE001 - whatever it is, it must be looked at, and other runs go on
+        return Report(verdict=Verdict(wrong=[traceback.format_exc()]))
+
+
 async def run(plan: Plan) -> Report:
     """Play one run to its end."""
     # A lot each, or what the wire draws, which hangs on microseconds, would change everything else.
@@ -94,7 +109,7 @@ async def run(plan: Plan) -> Report:
             await asyncio.gather(watching, return_exceptions=True)
         verdict.wrong += watch.short[:3]
         verdict.wrong += scene.done if verdict.wrong else []
-        report.faults += scene.wire.met + load.met
+        report.faults += scene.wire.met + load.met + failures(calls)
     return replace(
         report,
         requests=load.requests,
@@ -106,19 +121,22 @@ async def run(plan: Plan) -> Report:
 
 
 async def _round(plan: Plan, scene: Scene, load: Load, faults: Counter[str], lot: Random) -> Sequence[Errand]:
-    """Load, and one injury in the midst of it."""
+    """Load, and injuries in the midst of it."""
     errands = load.errands(plan.errands, plan.within, lot, plan.failing)
     known = injuries(plan.setup.database, plan.setup.workers)
-    name, moment, hurting = lot.choice([*(plan.kinds or known)]), lot.uniform(0.1, plan.within), Random(lot.random())
+    moments = sorted(lot.uniform(0.1, plan.within) for _ in range(plan.injuries))
+    hurts = [(lot.choice([*(plan.kinds or known)]), Random(lot.random())) for _ in moments]
+    pauses = [later - sooner for sooner, later in pairwise([0.0, *moments])]
     asking_lot = Random(lot.random())
     scene.wire.rate = plan.rate
     asking = asyncio.get_running_loop().create_task(load.run(errands, asking_lot))
     try:
-        await asyncio.sleep(moment)
-        faults[name] += 1
-        began = time.time()
-        await known[name](scene, hurting)
-        scene.done.append(f"{name} from {began:.3f} to {time.time():.3f}")
+        for after, (name, hurting) in zip(pauses, hurts, strict=True):
+            await asyncio.sleep(after)
+            faults[name] += 1
+            began = time.time()
+            await known[name](scene, hurting)
+            scene.done.append(f"{name} from {began:.3f} to {time.time():.3f}")
     finally:
         await asking
         scene.wire.mend()

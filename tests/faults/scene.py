@@ -65,6 +65,8 @@ class Scene:
     done: list[str] = field(default_factory=list)
     """What was done to it, and when."""
     program: Program | None = None
+    ending: set[int] = field(default_factory=set)
+    """Workers that were told to end."""
 
     @property
     def url(self) -> str:
@@ -116,6 +118,12 @@ class Scene:
         # The line of a worker that was killed may be torn.
         started = [re.search(r'"event":"started","pid":([0-9]+)', line) for line in [*self.program.out.all]]
         return [pid for pid in (int(found[1]) for found in started if found) if _lives(pid)]
+
+    async def a_worker(self, lot: Random) -> int:
+        """One that serves and was not told to end, by lot, as soon as there is one."""
+        while not (workers := [pid for pid in self.workers if pid not in self.ending]):  # noqa: ASYNC110 - of other processes
+            await asyncio.sleep(0.05)
+        return lot.choice(workers)
 
     @property
     def valkey(self) -> int:
