@@ -51,9 +51,10 @@ class Settling:
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        _, (url, stored) = await asyncio.gather(
-            self.errands.now_or_later(lambda: self.ledger.end(row, ending)), self._keep(row, drawn.url)
-        )
+        written = self.errands.now_or_later(lambda: self.ledger.end(row, ending))
+        writing = asyncio.get_running_loop().create_task(written)
+        url, stored = await self._keep(row, drawn.url)
+        await writing
         if url != drawn.url:
             await self.errands.now_or_later(lambda: self.ledger.keep(row, url))
         self.wakeups.tell(row.id)
