@@ -6,6 +6,7 @@ no HTTP it answers in plain text.
 
 import asyncio
 import re
+import weakref
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -13,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.render import error_reply
-from gateway.web.scope import BODY_FOLLOWS, WHOLE_BODY
+from gateway.web.scope import BODY_FOLLOWS, REQUEST
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -49,7 +50,8 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         cycle.__class__ = _Cycle  # uvicorn makes its own kind of them, and nobody can ask it for another
-        cycle.scope[WHOLE_BODY] = cast("_Cycle", cycle).whole_body  # type: ignore[typeddict-unknown-key]
+        # Weak: a circle for each request would keep the garbage collector busy.
+        cycle.scope[REQUEST] = weakref.ref(cycle)  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
 
 

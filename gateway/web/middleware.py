@@ -16,7 +16,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import BODY_FOLLOWS, HEADERS, OUTCOME, WHOLE_BODY
+from gateway.web.scope import BODY_FOLLOWS, HEADERS, OUTCOME, REQUEST, Incoming
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -190,8 +190,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     announced = scope[HEADERS].get(b"content-length", b"0")
     if not announced.isdigit() or len(announced) > _LONGEST_LENGTH or int(announced) > limit:
         raise _too_large(limit)
-    whole_body: Callable[[], bytes | None] | None = scope.get(WHOLE_BODY)
-    if whole_body is not None and (body := whole_body()) is not None:
+    request: Callable[[], Incoming | None] | None = scope.get(REQUEST)
+    incoming = None if request is None else request()
+    if incoming is not None and (body := incoming.whole_body()) is not None:
         if len(body) > limit:
             raise _too_large(limit)
         return body
