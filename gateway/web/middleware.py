@@ -51,7 +51,7 @@ class Front:
         outcome = Outcome(f"req_{getrandbits(128):032x}", _method(scope["method"]))
         scope[OUTCOME] = outcome
 
-        async def mark(message: Message) -> None:
+        def mark(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
                 outcome.code = outcome.code or "ok"
@@ -62,7 +62,7 @@ class Front:
                     _VERSION,
                     _NO_SNIFFING,
                 ]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, mark)
@@ -115,23 +115,23 @@ class Dispatch:
 
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send an answer piece by piece, `send` waits while the client takes its time; then, come what may, close it."""
-    try:
-        await _send(reply, send)
-    finally:
-        reply.close()
-
-
-async def _send(reply: Reply, send: Send) -> None:
     headers = reply.headers
     if reply.length is not None:
         headers = [*headers, (b"content-length", b"%d" % reply.length)]
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
-    if isinstance(reply.pieces, tuple):
-        start[BODY_FOLLOWS] = True
-    await send(start)
-    if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
-        await send({"type": "http.response.body", "body": reply.pieces[0]})
-        return
+    try:
+        if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
+            start[BODY_FOLLOWS] = True
+            await send(start)
+            await send({"type": "http.response.body", "body": reply.pieces[0]})
+        else:
+            await send(start)
+            await _send_pieces(reply, send)
+    finally:
+        reply.close()
+
+
+async def _send_pieces(reply: Reply, send: Send) -> None:
     if isinstance(reply.pieces, AsyncIterable):
         async for piece in reply.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
