@@ -5,7 +5,6 @@ no HTTP it answers in plain text.
 """
 
 import asyncio
-import re
 import weakref
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
@@ -97,7 +96,8 @@ class _Cycle(RequestResponseCycle):
             return None
         head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join([b"%b: %b\r\n" % header for header in headers]))
         lines = len(headers) + 2
-        if head.count(b"\r") != lines or head.count(b"\n") != lines or _CONTROL.search(head):
+        # No control characters but the ends of lines and tabs: a value must not begin a line of its own.
+        if head.count(b"\r\n") != lines or len(head.translate(None, _CONTROLS)) != len(head) - 2 * lines:
             return None
         self._length = int(length)
         return head
