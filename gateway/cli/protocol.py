@@ -5,7 +5,7 @@ no HTTP it answers in plain text.
 """
 
 import asyncio
-import re
+import weakref
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -13,14 +13,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.render import error_reply
-from gateway.web.scope import BODY_FOLLOWS, GONE, WHOLE_BODY
+from gateway.web.scope import BODY_FOLLOWS, GONE, REQUEST
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
@@ -54,7 +54,8 @@ class GatheringProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         cycle.__class__ = _Cycle  # uvicorn makes its own kind of them, and nobody can ask it for another
-        cycle.scope[WHOLE_BODY] = cast("_Cycle", cycle).whole_body  # type: ignore[typeddict-unknown-key]
+        # Weak: a circle for each request would keep the garbage collector busy.
+        cycle.scope[REQUEST] = weakref.ref(cycle)  # type: ignore[typeddict-unknown-key]
         super()._start_asgi_task(cycle, app)
 
 
@@ -100,7 +101,8 @@ class _Cycle(RequestResponseCycle):
             return None
         head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join([b"%b: %b\r\n" % header for header in headers]))
         lines = len(headers) + 2
-        if head.count(b"\r") != lines or head.count(b"\n") != lines or _CONTROL.search(head):
+        # No control characters but the ends of lines and tabs: a value must not begin a line of its own.
+        if head.count(b"\r\n") != lines or len(head.translate(None, _CONTROLS)) != len(head) - 2 * lines:
             return None
         self._length = int(length)
         return head

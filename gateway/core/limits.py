@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
+
 from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.keys import Caller
 from gateway.core.standing import Measure, Standing, go_duration
@@ -73,8 +75,7 @@ class Verdict:
     leased: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """A request that was let in.
 
     `standings` are of requests and images, as far as these are limited. `found` is what was looked up on the way, None

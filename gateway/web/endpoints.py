@@ -60,17 +60,17 @@ class Endpoints:
     options: WebOptions
     later: Later
 
-    async def generations(self, scope: Scope, receive: Receive) -> Reply:
+    def generations(self, scope: Scope, receive: Receive) -> Awaitable[Reply]:
         """`POST /v1/images/generations`."""
-        return await self._images(Dialect.GENERATIONS, scope, receive)
+        return self._images(Dialect.GENERATIONS, scope, receive)
 
-    async def edits(self, scope: Scope, receive: Receive) -> Reply:
+    def edits(self, scope: Scope, receive: Receive) -> Awaitable[Reply]:
         """`POST /v1/images/edits`, multipart or JSON."""
-        return await self._images(Dialect.EDITS, scope, receive)
+        return self._images(Dialect.EDITS, scope, receive)
 
-    async def variations(self, scope: Scope, receive: Receive) -> Reply:
+    def variations(self, scope: Scope, receive: Receive) -> Awaitable[Reply]:
         """`POST /v1/images/variations`, multipart."""
-        return await self._images(Dialect.VARIATIONS, scope, receive)
+        return self._images(Dialect.VARIATIONS, scope, receive)
 
     async def generations_async(self, scope: Scope, receive: Receive) -> Reply:
         """`POST /v1/images/generations/async`, for those who cannot say Prefer."""

@@ -16,7 +16,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import BODY_FOLLOWS, HEADERS, OUTCOME, WHOLE_BODY
+from gateway.web.scope import BODY_FOLLOWS, HEADERS, OUTCOME, REQUEST, Incoming
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -51,7 +51,7 @@ class Front:
         outcome = Outcome(f"req_{getrandbits(128):032x}", _method(scope["method"]))
         scope[OUTCOME] = outcome
 
-        async def mark(message: Message) -> None:
+        def mark(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
                 outcome.code = outcome.code or "ok"
@@ -62,7 +62,7 @@ class Front:
                     _VERSION,
                     _NO_SNIFFING,
                 ]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, mark)
@@ -115,23 +115,23 @@ class Dispatch:
 
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send an answer piece by piece, `send` waits while the client takes its time; then, come what may, close it."""
-    try:
-        await _send(reply, send)
-    finally:
-        reply.close()
-
-
-async def _send(reply: Reply, send: Send) -> None:
     headers = reply.headers
     if reply.length is not None:
         headers = [*headers, (b"content-length", b"%d" % reply.length)]
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
-    if isinstance(reply.pieces, tuple):
-        start[BODY_FOLLOWS] = True
-    await send(start)
-    if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
-        await send({"type": "http.response.body", "body": reply.pieces[0]})
-        return
+    try:
+        if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
+            start[BODY_FOLLOWS] = True
+            await send(start)
+            await send({"type": "http.response.body", "body": reply.pieces[0]})
+        else:
+            await send(start)
+            await _send_pieces(reply, send)
+    finally:
+        reply.close()
+
+
+async def _send_pieces(reply: Reply, send: Send) -> None:
     if isinstance(reply.pieces, AsyncIterable):
         async for piece in reply.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -190,8 +190,9 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     announced = scope[HEADERS].get(b"content-length", b"0")
     if not announced.isdigit() or len(announced) > _LONGEST_LENGTH or int(announced) > limit:
         raise _too_large(limit)
-    whole_body: Callable[[], bytes | None] | None = scope.get(WHOLE_BODY)
-    if whole_body is not None and (body := whole_body()) is not None:
+    request: Callable[[], Incoming | None] | None = scope.get(REQUEST)
+    incoming = None if request is None else request()
+    if incoming is not None and (body := incoming.whole_body()) is not None:
         if len(body) > limit:
             raise _too_large(limit)
         return body

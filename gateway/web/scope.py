@@ -1,6 +1,6 @@
 """What the server and the front leave in a request's ASGI scope for those behind them."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.types import Scope
 
@@ -14,13 +14,17 @@ GONE: Final = "gateway.gone"
 """Whether its client is known to have hung up, as a function; absent under other servers than ours."""
 DEPLOYMENT: Final = "gateway.deployment"
 """The model that an Azure path names; absent on all other paths."""
-WHOLE_BODY: Final = "gateway.whole_body"
-"""How to get the request's body without waiting: a function that returns None where it has not all come yet.
-
-Only our own server puts it there.
-"""
+REQUEST: Final = "gateway.request"
+"""A weak reference to what the server knows of the request (`Incoming`); only our own server puts it there."""
 BODY_FOLLOWS: Final = "gateway.body_follows"
 """In the message that starts an answer: its body is sent next, without waiting for anything."""
+
+
+class Incoming(Protocol):
+    """A request, as the server has it."""
+
+    def whole_body(self) -> bytes | None:
+        """The body, without waiting for it; None where it has not all come yet, or was received before."""
 
 
 def begin(scope: Scope, endpoint: str) -> Outcome:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
 from gateway.web.middleware import read_body
-from gateway.web.scope import BODY_FOLLOWS, HEADERS
+from gateway.web.scope import BODY_FOLLOWS, HEADERS, REQUEST
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 LAST = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -123,3 +125,24 @@ async def test_whoever_hangs_up_before_the_answer_gets_none() -> None:
         await asked.wait()
         writer.transport.abort()
         await answered.wait()
+
+
+async def test_a_request_that_is_over_leaves_nothing_for_the_garbage_collector() -> None:
+    over: list[weakref.ref[object]] = []
+    answer = answering(b"ab", headers=((b"content-length", b"2"),))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        over.append(scope[REQUEST])
+        scope[HEADERS] = dict(scope["headers"])
+        await read_body(scope, receive, 10)
+        await answer(scope, receive, send)
+
+    gc.disable()
+    try:
+        async with talking(app) as (reader, writer):
+            for _ in range(3):
+                writer.write(GET)
+                await reader.readuntil(b"ab")
+            assert [request() is None for request in over] == [True, True, False]
+    finally:
+        gc.enable()
