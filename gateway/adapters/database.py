@@ -152,6 +152,7 @@ class Database:
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._thread is None:
+            # A daemon: what ends without closing its database must not wait for it for ever.
             self._thread = Thread(target=self._take_turns, args=(loop,), name="database-writer", daemon=True)
             self._thread.start()
         jobs, self._jobs = self._jobs, []

@@ -51,8 +51,13 @@ class Prepared:
         cursor = connection.connection.cursor()
         compiled = self._for(connection)
         ordered, constants = compiled.ordered, compiled.constants
-        cursor.executemany(compiled.sql, [ordered({**constants, **values}) for values in many])
-        return cursor.rowcount
+        rows = [ordered({**constants, **values} if constants else values) for values in many]
+        if len(rows) == 1:
+            cursor.execute(compiled.sql, rows[0])  # without a pipeline to PostgreSQL
+        else:
+            cursor.executemany(compiled.sql, rows)
+        changed: int = cursor.rowcount
+        return changed
 
     def _for(self, connection: Connection) -> _Compiled:
         name = connection.dialect.name
