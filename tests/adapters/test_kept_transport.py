@@ -12,6 +12,8 @@ import pytest
 import uvloop
 
 from gateway.adapters.upstream import KeptTransport
+from gateway.adapters.upstream.connection import Connection
+from gateway.adapters.upstream.dialling import Dialler, Origin
 from tests.adapters.certificates import certified
 from tests.adapters.servers import OK, Conversation, Handler, answer, scripted
 from tests.fakes import until
@@ -204,6 +206,17 @@ async def test_idle_connections_are_let_go() -> None:
     await transport.aclose()
 
 
+async def test_each_is_let_go_at_its_own_time() -> None:
+    transport = KeptTransport(idle=0.05)
+    async with scripted(saying(OK)) as server, scripted(saying(OK)) as other:
+        await exchange(transport, post(server.url))
+        await asyncio.sleep(0.02)
+        await exchange(transport, post(other.url))
+
+        await until(lambda: repr(transport) == "KeptTransport(0 open, 0 idle)")
+    await transport.aclose()
+
+
 async def test_one_that_is_past_its_time_is_not_used_though_it_is_open() -> None:
     transport = KeptTransport(idle=0.0)
     async with scripted(saying(OK)) as server:
@@ -293,6 +306,26 @@ async def test_a_request_that_was_not_taken_whole_leaves_no_connection_behind(tr
 
             assert (response.status_code, await response.aread()) == (413, b"too large")
             await until(lambda: repr(transport) == "KeptTransport(0 open, 0 idle)")
+
+
+async def test_a_new_connection_that_is_closed_already_is_a_connect_error(
+    transport: KeptTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Dialler.dial
+
+    async def dial(
+        self: Dialler, origin: Origin, within: float | None, on_lost: Callable[[Connection], None]
+    ) -> Connection:
+        connection = await real(self, origin, within, on_lost)
+        connection.abort()
+        return connection
+
+    monkeypatch.setattr(Dialler, "dial", dial)
+    async with scripted(saying(OK)) as server:
+        with pytest.raises(httpx.ConnectError):
+            await exchange(transport, post(server.url))
+
+        assert server.requests == []
 
 
 async def test_closing_it_ends_the_calls_that_are_on_it(transport: KeptTransport) -> None:
