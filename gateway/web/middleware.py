@@ -175,6 +175,8 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
         raise GatewayError(Kind.INVALID_HEADERS, message)
     if b"host" not in headers or (repeated and [name for name, _ in raw].count(b"host") > 1):
         raise GatewayError(Kind.INVALID_HEADERS, "The request needs exactly one Host header.")
+    if repeated and len({value for name, value in raw if name == b"idempotency-key"}) > 1:
+        raise GatewayError(Kind.INVALID_HEADERS, "The request has several Idempotency-Keys; it may have one.")
     if b"transfer-encoding" in headers and b"content-length" in headers:
         raise GatewayError(Kind.INVALID_HEADERS, "The request has both Content-Length and Transfer-Encoding.")
     return headers

@@ -11,12 +11,13 @@ GUARDED = [
     ("the-same-name-again-and-again", [("x-same", "y" * 1_000) for _ in range(40)]),
     ("long-names", [(f"x-{'y' * 1_000}-{number}", "z") for number in range(40)]),
     ("cookies", [("cookie", "y" * 4_000) for _ in range(10)]),
+    ("two-idempotency-keys", [("idempotency-key", "one"), ("idempotency-key", "another")]),
 ]
 
 
 @pytest.mark.parametrize("headers", [headers for _, headers in GUARDED], ids=[name for name, _ in GUARDED])
 @pytest.mark.parametrize("path", [PATH, "/livez", "/nowhere"])
-def test_too_many_headers_are_refused(web: Web, headers: list[tuple[str, str]], path: str) -> None:
+def test_heads_that_cannot_be_meant_are_refused(web: Web, headers: list[tuple[str, str]], path: str) -> None:
     answer = web.client.request("POST" if path == PATH else "GET", path, headers=headers)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_headers")
