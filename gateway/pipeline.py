@@ -175,9 +175,8 @@ class Gateway:
         alone = fresh and not order.asked.is_retry
         patience = max(0.0, order.deadline - self.clock.monotonic())
         try:
-            landed = await self.flights.join(
-                key, partial(self._fly, order, slot), patience, fresh=alone, own=own, gone=order.asked.gone
-            )
+            work = partial(self._fly, order, slot)
+            landed = await self.flights.join(key, work, patience, fresh=alone, own=own, gone=order.asked.gone)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
@@ -283,8 +282,7 @@ class Gateway:
         states = [picture.cache for picture in pictures]
         outcome.states = tuple([WORDS[state] for state in states])
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
-        if joined := states.count(CacheState.JOINED):
-            # Whoever drew them counts them.
+        if joined := states.count(CacheState.JOINED):  # whoever drew them counts them
             await self.limiter.give_back(order.caller, outcome.request_id, joined)
 
     async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
