@@ -51,10 +51,9 @@ class Settling:
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        written = self.errands.now_or_later(lambda: self.ledger.end(row, ending))
-        writing = asyncio.get_running_loop().create_task(written)
-        url, stored = await self._keep(row, drawn.url)
-        await writing
+        keeping = asyncio.get_running_loop().create_task(self._keep(row, drawn.url))
+        await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
+        url, stored = await keeping
         if url != drawn.url:
             await self.errands.now_or_later(lambda: self.ledger.keep(row, url))
         self.wakeups.tell(row.id)
