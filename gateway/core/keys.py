@@ -104,8 +104,8 @@ def check_standing(caller: Caller, now: float) -> None:
 
 def may_use(caller: Caller, model: str) -> bool:
     """Whether key and team both allow a model of the catalogue, by its id."""
-    lists = caller.key_terms.models, caller.team_terms.models
-    return all(not globs or _matches(globs, model) for globs in lists)
+    key, team = caller.key_terms.models, caller.team_terms.models
+    return (not key or _matches(key, model)) and (not team or _matches(team, model))
 
 
 def check_model(caller: Caller, model: str) -> None:
