@@ -116,7 +116,11 @@ local function admit()
   for index = 1, most_limits do
     local limit = { key = KEYS[index], measure = ARGV[4 + 2 * index], most = tonumber(ARGV[5 + 2 * index]) }
     limit.lapsed_at = limit.measure == 'concurrency' and now or now - window
-    limit.used, limit.lapsed = count(limit.key, limit.lapsed_at)
+    if limit.measure == 'concurrency' and images == 0 then
+      limit.used, limit.lapsed = 0, 0 -- nothing is asked of it, and nobody is told of it
+    else
+      limit.used, limit.lapsed = count(limit.key, limit.lapsed_at)
+    end
     limits[index] = limit
   end
   local known = is_known(limits, id)

@@ -71,7 +71,7 @@ class Keyring:
 
     def find(self, secret: bytes) -> Caller | None:
         """Who holds a secret; None for nobody."""
-        return self._callers.get(_digest(secret))
+        return self._callers.get(_digest(secret)) if self._callers else None
 
     def named(self, name: str) -> Caller | None:
         """Who has a key of this name; None for nobody."""

@@ -66,8 +66,7 @@ class Refusal:
     retry_after: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What all limits together say: nothing was taken where there is a refusal. `leased`: a place at once was."""
 
     standings: tuple[Standing, ...]
@@ -102,12 +101,13 @@ def standings_of(used: Iterable[tuple[Limit, int, float]]) -> tuple[Standing, ..
     """The tightest standing of requests and of images, out of what is used of each limit and when all of it is free."""
     tightest: dict[Measure, Standing] = {}
     for limit, count, reset in used:
-        if limit.measure == "concurrency":
+        measure, most = limit.measure, limit.most
+        if measure == "concurrency":
             continue
-        standing = Standing(limit.measure, limit.most, max(0, limit.most - count), reset)
-        known = tightest.get(limit.measure)
-        if known is None or (standing.remaining, standing.limit) < (known.remaining, known.limit):
-            tightest[limit.measure] = standing
+        remaining = max(0, most - count)
+        known = tightest.get(measure)
+        if known is None or (remaining, most) < (known.remaining, known.limit):
+            tightest[measure] = Standing(measure, most, remaining, reset)
     return tuple(tightest.values())
 
 

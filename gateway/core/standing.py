@@ -1,14 +1,15 @@
 """Where a caller stands with its limits, and how a span of time is written to it."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Literal
+
+import msgspec
 
 Measure = Literal["requests", "images", "concurrency"]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Where a caller stands with the tightest limit of a measure: `reset` is seconds until all of it is free again."""
 
     measure: Measure
@@ -17,6 +18,7 @@ class Standing:
     reset: float
 
 
+@lru_cache(maxsize=4096)
 def go_duration(seconds: float) -> str:
     """A span of time in the words of OpenAI's headers, which are Go's, to the millisecond: `1m0s`, `6ms`, `20.5s`."""
     milliseconds = max(0, ceil(round(seconds * 1000, 3)))

@@ -12,6 +12,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.order import stays
 from gateway.flights.audience import Audience
+from gateway.flights.together import done_within
 from gateway.ports import Observer
 
 T = TypeVar("T")
@@ -67,25 +68,23 @@ class Flights(Generic[T]):
             TimeoutError: it has not landed yet; it goes on.
             GatewayError: the flight's failure, the same for all who wait.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + within
         live = None if fresh else self._live.get(key)
         joined = live is not None
         if live is None:
             audience = Audience()
             live = _Live(self.begin(key, lambda: begin(audience), audience), audience)
         live.audience.add(gone)
-        flight = live.task
-        await asyncio.wait((flight,), timeout=within)
-        if not flight.done():
+        flight, clock = live.task, live.task.get_loop().time
+        until = clock() + within
+        if not await done_within(flight, within):
             raise TimeoutError
         result = flight.result()
         if not isinstance(result, GatewayError):
             return Landed(result, joined)
         if joined and own not in {"", key} and result.kind is Kind.INSUFFICIENT_QUOTA:
-            return await self.join(own, begin, max(0.0, until - loop.time()), gone=gone)
+            return await self.join(own, begin, max(0.0, until - clock()), gone=gone)
         if joined and result.kind is Kind.CLIENT_CLOSED_REQUEST and not gone():
-            return await self.join(key, begin, max(0.0, until - loop.time()), own=own, gone=gone)
+            return await self.join(key, begin, max(0.0, until - clock()), own=own, gone=gone)
         raise result.copy()
 
     async def drain(self, within: float | None = None) -> None:
@@ -124,7 +123,7 @@ class Flights(Generic[T]):
         if task.cancelled() or (isinstance(result, GatewayError) and not result.kind.row.outcome_unknown):
             self._forget(key, task)
         else:
-            asyncio.get_running_loop().call_later(LINGER, self._forget, key, task)
+            task.get_loop().call_later(LINGER, self._forget, key, task)
 
     def _forget(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
         live = self._live.get(key)

@@ -33,6 +33,10 @@ _CLOSING: Final = b'"}'
 # When to ask for a job that is not done: pictures take seconds.
 _COME_BACK: Final = (b"retry-after", b"2")
 _AT_ONCE: Final = (b"retry-after", b"1")
+_RATE_LIMITS: Final = {
+    measure: tuple(b"x-ratelimit-%b-%b" % (word, measure.encode()) for word in (b"limit", b"remaining", b"reset"))
+    for measure in ("requests", "images")
+}
 _OUTPUT_FORMATS: Final = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 _SIZES: Final = frozenset({"1024x1024", "1024x1536", "1536x1024"})
 USAGE: Final = b',"usage":' + orjson.dumps(NO_TOKENS)
@@ -92,12 +96,12 @@ def standing_headers(standings: Iterable[Standing]) -> Headers:
     """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
     headers: Headers = []
     for standing in standings:
-        measure = standing.measure.encode()
-        headers += [
-            (b"x-ratelimit-limit-" + measure, b"%d" % standing.limit),
-            (b"x-ratelimit-remaining-" + measure, b"%d" % standing.remaining),
-            (b"x-ratelimit-reset-" + measure, go_duration(standing.reset).encode()),
-        ]
+        limit, remaining, reset = _RATE_LIMITS[standing.measure]
+        headers += (
+            (limit, b"%d" % standing.limit),
+            (remaining, b"%d" % standing.remaining),
+            (reset, go_duration(standing.reset).encode()),
+        )
     return headers
 
 
