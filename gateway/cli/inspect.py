@@ -198,3 +198,6 @@ class _NoStore:
 
     async def run_script(self, *_: object) -> object:
         raise StoreUnavailableError
+
+    async def post_script(self, *_: object) -> None:
+        return None
