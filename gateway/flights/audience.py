@@ -6,6 +6,11 @@ from typing import Final
 
 from gateway.core.errors import GatewayError, Kind
 
+MOST: Final = 1000
+"""How many may wait for one flight of one worker; each of them costs memory until it lands."""
+_CROWDED: Final = "Too many requests wait for this very picture already; ask again in a moment."
+# In seconds.
+_COME_BACK: Final = 1.0
 _GONE: Final = "Whoever asked for this hung up before anything was sent; nothing was paid."
 
 
@@ -15,16 +20,31 @@ class Audience:
     A worker that stood still finds requests whose clients gave up on it long ago, and have been answered by another.
     """
 
-    def __init__(self) -> None:
-        self._gone: Final[list[Callable[[], bool]]] = []
+    def __init__(self, most: int = MOST) -> None:
+        self._most: Final = most
+        self._gone: dict[object, Callable[[], bool]] = {}
 
-    def add(self, gone: Callable[[], bool]) -> None:
-        """One more waits; `gone` tells whether it has hung up."""
-        self._gone.append(gone)
+    def add(self, gone: Callable[[], bool]) -> object:
+        """One more waits, until it leaves by what this returns; `gone` tells whether it has hung up.
+
+        Raises:
+            GatewayError: `rate_limit_exceeded`, too many wait already.
+        """
+        if len(self._gone) >= self._most:
+            self._gone = {one: gone for one, gone in self._gone.items() if not gone()}
+            if len(self._gone) >= self._most:
+                raise GatewayError(Kind.RATE_LIMIT_EXCEEDED, _CROWDED, retry_after=_COME_BACK)
+        one = object()
+        self._gone[one] = gone
+        return one
+
+    def leave(self, one: object) -> None:
+        """It waits no longer."""
+        self._gone.pop(one, None)
 
     def check(self) -> None:
         """Raise `client_closed_request` where nobody is there any more; who never was there does not count."""
-        if self._gone and all(gone() for gone in self._gone):
+        if self._gone and all(gone() for gone in self._gone.values()):
             raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, _GONE)
 
 

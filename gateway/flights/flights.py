@@ -66,17 +66,16 @@ class Flights(Generic[T]):
 
         Raises:
             TimeoutError: it has not landed yet; it goes on.
-            GatewayError: the flight's failure, the same for all who wait.
+            GatewayError: the flight's failure, the same for all who wait; `rate_limit_exceeded`, too many do.
         """
         live = None if fresh else self._live.get(key)
         joined = live is not None
         if live is None:
             audience = Audience()
             live = _Live(self.begin(key, lambda: begin(audience), audience), audience)
-        live.audience.add(gone)
         flight, clock = live.task, live.task.get_loop().time
         until = clock() + within
-        if not await done_within(flight, within):
+        if not await _attended(live, gone, within):
             raise TimeoutError
         result = flight.result()
         if not isinstance(result, GatewayError):
@@ -129,3 +128,11 @@ class Flights(Generic[T]):
         live = self._live.get(key)
         if live is not None and live.task is task:
             del self._live[key]
+
+
+async def _attended(live: _Live[T], gone: Callable[[], bool], within: float) -> bool:
+    one = live.audience.add(gone)
+    try:
+        return await done_within(live.task, within)
+    finally:
+        live.audience.leave(one)

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.flights import Audience, Flights
+from gateway.flights.audience import MOST
 from gateway.flights.flights import LINGER, Landed
 from tests.fakes import FakeObserver
 
@@ -233,3 +234,32 @@ async def test_who_joined_one_that_was_let_go_for_others_were_gone_begins_its_ow
     with pytest.raises(GatewayError):
         await first
     assert await second == Landed("picture", joined=False)
+
+
+async def test_as_many_may_wait_for_one_flight_as_its_audience_holds(flights: Flights[str]) -> None:
+    call = Call()
+    waiters = [waiting(flights, "a", call) for _ in range(MOST)]
+    await settled()
+
+    with pytest.raises(GatewayError) as caught:
+        await flights.join("a", call, PATIENT)
+    other = waiting(flights, "b", call)
+    call.land.set()
+
+    assert (caught.value.kind, caught.value.retry_after) == (Kind.RATE_LIMIT_EXCEEDED, 1.0)
+    assert len(await asyncio.gather(*waiters, other)) == MOST + 1
+
+
+def test_who_hung_up_or_left_makes_room_in_an_audience() -> None:
+    audience = Audience(most=2)
+    gone = [False, False]
+    audience.add(lambda: gone[0])
+    second = audience.add(lambda: gone[1])
+
+    audience.leave(second)
+    audience.add(lambda: gone[1])
+    gone[0] = True
+    audience.add(lambda: False)
+
+    with pytest.raises(GatewayError):
+        audience.add(lambda: False)
