@@ -1,8 +1,8 @@
 """Every Prometheus collector of the gateway, and the scrape.
 
 Labels come from closed sets only: ids of the catalogue, names of keys, codes of errors. Children are looked up once
-and kept, for `labels()` costs more than counting. Requests are counted some at a time, for counting each by itself
-costs several microseconds; a scrape sees all of its own worker, and what others did until a tenth of a second before.
+and kept, for `labels()` costs more than counting. A worker that is alone counts its requests some at a time, for
+counting each by itself costs several microseconds; a scrape sees all of them.
 """
 
 import asyncio
@@ -86,8 +86,10 @@ class Metrics:
         self._reloaded.set(successful)
 
     def request(self, outcome: Outcome) -> None:
-        """Count a request that is over, with the others of this moment."""
+        """Count a request that is over: with the others of this moment, unless another worker may be asked for it."""
         self._over.append(outcome)
+        if self._workers_dir is not None:
+            self.count()
 
     async def keep_counting(self) -> None:
         """Count what is over, again and again; and once more when it is cancelled."""
