@@ -7,7 +7,7 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
-from secrets import token_hex
+from secrets import token_bytes
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring, check_model, check_standing, policy_for
-from gateway.core.ledger import Draft
+from gateway.core.ledger import Draft, id_of
 from gateway.core.order import (
     Answer,
     Asked,
@@ -186,7 +186,7 @@ class Gateway:
 
     def reserve(self, order: Order, slot: int, audience: Audience) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
-        draft_id, payload = token_hex(16), order.plan.payloads[slot]
+        draft_id, payload = id_of(self.clock.now(), token_bytes(10)), order.plan.payloads[slot]
         order.bill.want(order.plan.model.price)
         draft = Draft(
             id=draft_id,

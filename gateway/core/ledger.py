@@ -121,6 +121,14 @@ class Ending(msgspec.Struct, frozen=True, gc=False):
     request_id: str = ""
 
 
+def id_of(now: float, chance: bytes) -> str:
+    """The id of a generation that begins now; ten bytes of chance tell it from all others.
+
+    Those that begin together stand together in the database's index, so that a commit writes one page for all of them.
+    """
+    return f"{int(now * 1000):012x}{chance.hex()}"
+
+
 def earlier(draft: Draft, rows: Sequence[Generation], now: float, unknown_hold: float) -> Generation | None:
     """The generation that a request joins or is answered with, instead of paying again; None where it must pay.
 
