@@ -69,6 +69,8 @@ class Flights(Generic[T]):
             GatewayError: the flight's failure, the same for all who wait; `rate_limit_exceeded`, too many do.
         """
         live = None if fresh else self._live.get(key)
+        if live is not None and _failed(live.task):
+            live = None  # nobody has heard of it yet: whoever waits is told, whoever comes now tries again
         joined = live is not None
         if live is None:
             audience = Audience()
@@ -118,8 +120,7 @@ class Flights(Generic[T]):
     def _landed(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
         self._tasks.discard(task)
         self._observer.flights(-1)
-        result = None if task.cancelled() else task.result()
-        if task.cancelled() or (isinstance(result, GatewayError) and not result.kind.row.outcome_unknown):
+        if _failed(task):
             self._forget(key, task)
         else:
             task.get_loop().call_later(LINGER, self._forget, key, task)
@@ -128,6 +129,14 @@ class Flights(Generic[T]):
         live = self._live.get(key)
         if live is not None and live.task is task:
             del self._live[key]
+
+
+def _failed(task: "asyncio.Task[T | GatewayError]") -> bool:
+    """Whether a flight is over and may be tried again: an unknown outcome may not."""
+    if not task.done():
+        return False
+    result = None if task.cancelled() else task.result()
+    return task.cancelled() or (isinstance(result, GatewayError) and not result.kind.row.outcome_unknown)
 
 
 async def _attended(live: _Live[T], gone: Callable[[], bool], within: float) -> bool:

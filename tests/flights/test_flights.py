@@ -263,3 +263,18 @@ def test_who_hung_up_or_left_makes_room_in_an_audience() -> None:
 
     with pytest.raises(GatewayError):
         audience.add(lambda: False)
+
+
+async def test_who_joins_a_flight_in_the_moment_it_is_let_go_begins_another(flights: Flights[str]) -> None:
+    joining: list[asyncio.Task[Landed[str]]] = []
+
+    async def call(_audience: Audience) -> str:
+        if joining:
+            return "picture"
+        joining.append(waiting(flights, "a", call))  # it looks before anybody hears that this one is over
+        raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, "gone")
+
+    with pytest.raises(GatewayError):
+        await flights.join("a", call, PATIENT)
+
+    assert (await joining[0]).value == "picture"
