@@ -106,11 +106,13 @@ class RedisStore:
                     self._pubsub = pubsub
                     if self._channels:
                         await pubsub.subscribe(*self._channels)
-                    while True:
+                    while not _is_cancelled():
                         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_LISTEN)
                         if message is not None:
                             heard(message["channel"].decode())
             self._pubsub = None
+            if _is_cancelled():
+                return
             await asyncio.sleep(_PROBE_EVERY[-1])
 
     async def subscribe(self, channel: str) -> None:
@@ -198,3 +200,9 @@ class RedisStore:
                 await self._carrier.ping()
                 self._probe = None
                 return
+
+
+def _is_cancelled() -> bool:
+    """Whether the task was told to end: on Python 3.11 `asyncio.wait_for`, with which redis-py sends, can lose that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
