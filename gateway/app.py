@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import uvloop  # noqa: F401 - uvicorn is told to use it: a missing wheel must show here
 from aiohttp import ThreadedResolver
@@ -60,8 +60,6 @@ if TYPE_CHECKING:
 _LONGEST_URL_TTL: Final = 3600
 # Bytes of pictures on their way to their readers, a worker; what is more lies in files.
 _HELD_IN_MEMORY: Final = 24 * 1024 * 1024
-# Pictures come in longer pieces than answers: every piece on its way to a file is a turn of a thread.
-_PICTURE_BUFFER: Final = 128 * 1024
 
 
 def create() -> ASGIApp:
@@ -119,6 +117,14 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     return build_routes(site)
 
 
+class _Transports(NamedTuple):
+    """The ways out: to 302's API, to hosts that the operator named, and to all others, which must be public."""
+
+    api: KeptTransport
+    trusted: AiohttpTransport
+    public: AiohttpTransport
+
+
 @dataclass(frozen=True, slots=True)
 class _Outside:
     """The adapters: everything outside of the gateway that it leans on."""
@@ -130,7 +136,7 @@ class _Outside:
     durable: Durable
     ledger: SqlLedger
     jobs: SqlJobs
-    transports: tuple[KeptTransport, AiohttpTransport, AiohttpTransport]
+    transports: _Transports
     keys: KeyPool
     upstream: Upstream302
     limiter: RedisLimiter
@@ -149,13 +155,9 @@ def _outside(
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(settings.redis_url, lambda: observation.dependency_error("limits"))
     worker = token_hex(16)
-    transports = (
-        KeptTransport(),
-        pooled(read_buffer=_PICTURE_BUFFER),
-        pooled(lambda: PublicResolver(ThreadedResolver()), _PICTURE_BUFFER),
-    )
+    transports = _Transports(KeptTransport(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver())))
     keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
-    wire = Wire(transports[0], settings.upstream_url, settings.upstream_connect_timeout)
+    wire = Wire(transports.api, settings.upstream_url, settings.upstream_connect_timeout)
     # Pictures on another server, or of a cluster, cannot be looked up by the script that limits.
     apart = pictures if pictures is not store or not store.one_server else None
     return _Outside(
@@ -178,7 +180,7 @@ def _gateway(settings: Settings, fresh: Fresh, outside: _Outside, media: "Object
     clock, observation = outside.clock, outside.observation
     shelf = Shelf(Path(settings.data_dir), _HELD_IN_MEMORY)
     hosts = Hosts.of(settings.upstream_url, settings.image_hosts)
-    downloader = GuardedDownloader(outside.transports[2], outside.transports[1], hosts, shelf, clock)
+    downloader = GuardedDownloader(outside.transports.public, outside.transports.trusted, hosts, shelf, clock)
     url_ttl = min(settings.cache_ttl, _LONGEST_URL_TTL) if settings.media else settings.cache_ttl
     gallery = Gallery(media, downloader, observation, clock, url_ttl)
     cache = RedisCache(outside.pictures, clock)
@@ -240,7 +242,7 @@ def _reloader(settings: Settings, endpoints: Endpoints, durable: Durable, metric
 
 def _later(settings: Settings, outside: _Outside, gateway: Gateway) -> Later:
     hosts = settings.webhook_hosts
-    webhooks = SignedWebhooks(outside.transports[1], settings.webhook_secret, hosts, outside.clock)
+    webhooks = SignedWebhooks(outside.transports.trusted, settings.webhook_secret, hosts, outside.clock)
     runs = JobRuns(outside.jobs, webhooks, gateway.settling.errands, outside.observation)
     return Later(gateway, outside.jobs, runs, hosts)
 

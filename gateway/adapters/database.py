@@ -25,7 +25,7 @@ from gateway.ports import DatabaseUnavailableError
 A = TypeVar("A")
 T = TypeVar("T")
 
-# How long a caller waits for the database before it is told that there is none; SQLite's own wait for a lock is
+# How many seconds a caller waits for the database before it is told that there is none; SQLite's own wait for a lock is
 # shorter, so that it is the database that says so.
 PATIENCE: Final = 3.0
 _LOCK_WAIT_MS: Final = 2000
@@ -34,6 +34,7 @@ _MOST_TOGETHER: Final = 256
 # CPU as ten that share it. Who comes alone never waits. PostgreSQL knows the same as commit_siblings and commit_delay.
 _SIBLINGS: Final = 1.5
 _GATHERING: Final = 0.002
+# Over about how many commits "usually" is averaged.
 _LASTING: Final = 8
 # Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
 _WRITERS_LOCK: Final = 30249
@@ -130,14 +131,6 @@ class Database:
             self._asked, self._well = loop.time(), loop.create_task(self._answers())
         return await asyncio.shield(self._well)
 
-    async def _answers(self) -> bool:
-        asked = asyncio.get_running_loop().create_task(
-            self.read(lambda connection: connection.scalar(text("SELECT 1")))
-        )
-        asked.add_done_callback(hear)
-        done, _ = await asyncio.wait((asked,), timeout=_WELL_WITHIN)
-        return bool(done) and asked.exception() is None
-
     async def aclose(self) -> None:
         """Finish what was begun, and let go of all connections."""
         while self._waiting:
@@ -147,6 +140,14 @@ class Database:
             self._alarm.cancel()
             self._alarm = None
         await asyncio.to_thread(self._close)
+
+    async def _answers(self) -> bool:
+        asked = asyncio.get_running_loop().create_task(
+            self.read(lambda connection: connection.scalar(text("SELECT 1")))
+        )
+        asked.add_done_callback(hear)
+        done, _ = await asyncio.wait((asked,), timeout=_WELL_WITHIN)
+        return bool(done) and asked.exception() is None
 
     def _close(self) -> None:
         if self._thread is not None:

@@ -18,6 +18,7 @@ from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
 _MOST_EARLIER: Final = 50
+# Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
 
 # The latest rows of a fingerprint or an attempt, each with the database's time.
@@ -30,11 +31,25 @@ _LATEST: Final = prepared(
 _OF_ATTEMPT: Final = prepared(
     select(*COLUMNS, now().label("now")).where(_G.attempt == bindparam("attempt")).order_by(_G.created.desc())
 )
-_WRITTEN: Final = ("id", "flight", "fingerprint", "attempt", "key", "team", "model", "state", "version", "owner")
-_WRITTEN_TOO: Final = ("upstream_key", "ttl", "day", "reserved")
+_WRITTEN: Final = (
+    "id",
+    "flight",
+    "fingerprint",
+    "attempt",
+    "key",
+    "team",
+    "model",
+    "state",
+    "version",
+    "owner",
+    "upstream_key",
+    "ttl",
+    "day",
+    "reserved",
+)
 _INSERT: Final = prepared(
     insert(GENERATIONS).values(
-        **{name: bindparam(name) for name in (*_WRITTEN, *_WRITTEN_TOO)}, billed=false(), created=now(), sent=now()
+        **{name: bindparam(name) for name in _WRITTEN}, billed=false(), created=now(), sent=now()
     )
 )
 _UNSET: Final = dict.fromkeys(Generation.__struct_fields__)

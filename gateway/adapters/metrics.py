@@ -26,8 +26,9 @@ from gateway.core.outcome import CacheState, Outcome
 
 # What prometheus_client reads when it is imported, so it must be set before a worker starts.
 MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
-FLUSH_EVERY: Final = 0.1
-"""Seconds after which a request is counted at the latest."""
+# Seconds after which a request is counted at the latest.
+_FLUSH_EVERY: Final = 0.1
+# Upper bounds of the buckets; a call to 302 may take minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
 
 _REQUEST_SECONDS: Final = "From the request's head to the answer's end."
@@ -95,7 +96,7 @@ class Metrics:
         """Count what is over, again and again; and once more when it is cancelled."""
         try:
             while True:
-                await asyncio.sleep(FLUSH_EVERY)
+                await asyncio.sleep(_FLUSH_EVERY)
                 with contextlib.suppress(OSError):  # a full disk, where several workers share their numbers
                     self.count()
         finally:

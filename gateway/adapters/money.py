@@ -88,7 +88,7 @@ class Moves:
 
     def _learn(self, caller: Caller, day: str) -> None:
         places = _places(caller.key, caller.team, day)
-        (team, today), (_, month), (key, _), _ = places
+        (team, today), (_, month), (key, _), _ = places  # in the order of `budgets_of`
         self._taken.update(dict.fromkeys(places, 0))
         values = {"team": team, "key": key, "day": today, "month": month}
         self._taken.update(((owner, period), taken) for owner, period, taken in _TAKEN.rows(self._connection, values))

@@ -63,7 +63,7 @@ class Prepared:
         name = connection.dialect.name
         found = self._compiled.get(name)
         if found is None:
-            found = self._compiled[name] = _compile(self._of(name), name)
+            found = self._compiled[name] = _compile(self._of(name), _dialect(name))
         return found
 
 
@@ -72,12 +72,12 @@ def prepared(statement: ClauseElement) -> Prepared:
     return Prepared(lambda _dialect: statement)
 
 
-def _compile(statement: ClauseElement, name: str) -> _Compiled:
-    compiled = cast("SQLCompiler", statement.compile(dialect=_dialect(name)))
+def _compile(statement: ClauseElement, dialect: Any) -> _Compiled:  # noqa: ANN401 - two classes of the same form
+    compiled = cast("SQLCompiler", statement.compile(dialect=dialect))
     names = compiled.positiontup or []
     given = {name for name, bound in compiled.binds.items() if bound.required}
     constants = {name: value for name, value in compiled.params.items() if name not in given}
-    # Of one name alone `itemgetter` makes no tuple.
+    # Of no name `itemgetter` cannot be made, and of one alone it makes no tuple.
     ordered = itemgetter(*names) if len(names) > 1 else lambda values: tuple(values[name] for name in names)
     return _Compiled(compiled.string, constants, ordered)
 

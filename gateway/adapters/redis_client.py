@@ -20,6 +20,7 @@ from gateway.adapters.redis_connection import Command, Waiter, refuse
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
 
+# In seconds; also how long to wait for one of so many connections to be free.
 _CONNECT_WITHIN: Final = 0.1
 _CONNECTIONS: Final = 16
 # Two batches on their way at a time: while they are, the next one grows, which costs less than a third connection.
@@ -71,14 +72,16 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
 
 
 class Pipelines:
-    """Carries commands over redis-py; `on_refusal` and `on_lost` hear as from a `Link`."""
+    """Carries commands over redis-py; `on_refusal` and `on_lost` hear as from a `Link`.
+
+    `timeout` is how many seconds a batch may take.
+    """
 
     def __init__(
         self, client: Client, timeout: float, on_refusal: Callable[[], None], on_lost: Callable[[], None]
     ) -> None:
-        self.timeout = timeout
-        """How many seconds a batch may take."""
         self._client: Final = client
+        self._timeout: Final = timeout
         self._on_refusal: Final = on_refusal
         self._on_lost: Final = on_lost
         self._one_server: Final = not isinstance(client, RedisCluster)
@@ -101,7 +104,7 @@ class Pipelines:
     async def ping(self) -> None:
         """Ask whether it is there, or raise `StoreUnavailableError`."""
         try:
-            with Deadline(self.timeout):
+            with Deadline(self._timeout):
                 await self._client.execute_command("PING")
         except Exception as error:
             raise StoreUnavailableError from error
@@ -144,7 +147,7 @@ class Pipelines:
     async def _run_lookups(self, lookups: list[tuple[tuple[str, ...], Waiter]]) -> None:
         keys = [key for keys, _ in lookups for key in keys]
         try:
-            with Deadline(self.timeout):
+            with Deadline(self._timeout):
                 found: list[bytes | None] = await self._client.execute_command("MGET", *keys)
         except Exception:  # noqa: BLE001 - whatever it is, those who wait must be told
             self._fail([future for _, future in lookups])
@@ -160,7 +163,7 @@ class Pipelines:
         for command, _ in commands:
             pipeline.execute_command(*command)
         try:
-            with Deadline(self.timeout):
+            with Deadline(self._timeout):
                 answers = await pipeline.execute(raise_on_error=False)
         except Exception:  # noqa: BLE001 - as above
             self._fail([future for _, future in commands])

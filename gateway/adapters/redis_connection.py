@@ -21,7 +21,7 @@ from gateway.ports import StoreUnavailableError
 
 # As many scripts of 50 µs as a server answers well within their deadline.
 _MOST_ON_THE_WAY: Final = 1000
-# A turn of the loop that took long finds both the timer and the replies: they are read first.
+# In seconds. A turn of the loop that took long finds both the timer and the replies: they are read first.
 _GRACE: Final = 0.005
 _NOTHING: Final = object()
 _PLAIN: Final = frozenset({"host", "port", "path", "db", "username", "password"})

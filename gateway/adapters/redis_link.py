@@ -1,6 +1,6 @@
 """Carries commands to one server over one connection: those of one turn of the event loop leave in one write.
 
-A client library between costs a cache hit as much again as everything else it needs of Redis.
+A client library in between would cost a cache hit as much again as everything else that it needs of Redis.
 """
 
 import asyncio
@@ -11,21 +11,22 @@ from typing import Final
 from gateway.adapters.redis_connection import Address, Command, Connection, Waiter, connect_to, packed, refuse
 from gateway.ports import StoreUnavailableError
 
+# Commands that wait for a connection, or for room on it; each of them costs memory.
 _MOST_WAITING: Final = 50_000
 
 
 class Link:
     """Opens its connection when there is something to carry.
 
-    `on_refusal` hears of each command that the server refused, and `on_lost` whenever there is no reply to be had.
+    `timeout` is how many seconds a reply, or a new connection, may take. `on_refusal` hears of each command that the
+    server refused, and `on_lost` whenever there is no reply to be had.
     """
 
     def __init__(
         self, address: Address, timeout: float, on_refusal: Callable[[], None], on_lost: Callable[[], None]
     ) -> None:
-        self.timeout = timeout
-        """How many seconds a reply, or a new connection, may take."""
         self._address: Final = address
+        self._timeout: Final = timeout
         self._on_refusal: Final = on_refusal
         self._on_lost: Final = on_lost
         self._connection: Connection | None = None
@@ -53,7 +54,7 @@ class Link:
 
     async def ping(self) -> None:
         """Open a connection, for all that follows, or raise `StoreUnavailableError`."""
-        connection = await connect_to(self._address, self.timeout)
+        connection = await connect_to(self._address, self._timeout)
         if connection.is_over:  # since its last reply
             raise StoreUnavailableError
         connection.on_refusal, connection.on_room, connection.on_end = self._on_refusal, self._go_on, self._ended

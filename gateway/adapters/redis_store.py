@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Final, Protocol
 
 from redis.asyncio import RedisCluster
@@ -21,17 +22,16 @@ from gateway.ports import StoreUnavailableError
 
 TIMEOUT: Final = 0.1
 """How many seconds Redis may take to answer."""
-# How long one wait for a word may take; a broken connection is noticed by then.
+# How many seconds one wait for a word may take; a broken connection is noticed by then.
 _LISTEN: Final = 5.0
 # On it nobody says anything: a connection without a channel does not listen.
 _SILENT: Final = "gw:silent"
+# Seconds between one probe and the next; the last ones are all that long.
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
 
 class _Carrier(Protocol):
     """How commands reach Redis; what its methods promise stands with `Link`."""
-
-    timeout: float
 
     def send(self, command: Command, waiter: Waiter) -> None: ...
     def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None: ...
@@ -80,7 +80,8 @@ class RedisStore:
         """Run one command.
 
         Raises:
-            StoreUnavailableError: no answer within 100 ms, or none to be expected.
+            StoreUnavailableError: refused, no answer in time, or none to be expected.
+            NoScriptError: an EVALSHA of a script that the server does not know.
         """
         waiter = self._waiter()
         self._carrier.send(command, waiter)
@@ -105,11 +106,13 @@ class RedisStore:
                     self._pubsub = pubsub
                     if self._channels:
                         await pubsub.subscribe(*self._channels)
-                    while True:
+                    while not _is_cancelled():
                         message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_LISTEN)
                         if message is not None:
                             heard(message["channel"].decode())
             self._pubsub = None
+            if _is_cancelled():
+                return
             await asyncio.sleep(_PROBE_EVERY[-1])
 
     async def subscribe(self, channel: str) -> None:
@@ -191,9 +194,15 @@ class RedisStore:
 
     async def _wait_for_it(self) -> None:
         """Ping until there is an answer; requests do not wait for it."""
-        for attempt in range(10**9):
+        for attempt in count():
             await asyncio.sleep(_PROBE_EVERY[min(attempt, len(_PROBE_EVERY) - 1)])
             with contextlib.suppress(StoreUnavailableError):
                 await self._carrier.ping()
                 self._probe = None
                 return
+
+
+def _is_cancelled() -> bool:
+    """Whether the task was told to end: on Python 3.11 `asyncio.wait_for`, with which redis-py sends, can lose that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -15,7 +15,9 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-_READ_BUFFER: Final = 64 * 1024
+# In bytes: pictures come in longer pieces than answers, and every piece on its way to a file is a turn of a thread.
+_READ_BUFFER: Final = 128 * 1024
+_IDLE: Final = 15.0
 
 # Most specific first: a ClientConnectorError is also a ClientOSError.
 _MAPPED: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
@@ -76,9 +78,8 @@ class _Stream(httpx.AsyncByteStream):
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends prepared httpx requests through an aiohttp session, which it opens at the first one and owns."""
 
-    def __init__(self, connector: Callable[[], aiohttp.BaseConnector], read_buffer: int = _READ_BUFFER) -> None:
+    def __init__(self, connector: Callable[[], aiohttp.BaseConnector]) -> None:
         self._connector = connector
-        self._read_buffer = read_buffer
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -119,20 +120,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                read_bufsize=self._read_buffer,
+                read_bufsize=_READ_BUFFER,
                 skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
             )
         return self._session
 
 
-def pooled(resolver: Callable[[], AbstractResolver] | None = None, read_buffer: int = _READ_BUFFER) -> AiohttpTransport:
-    """A transport that keeps connections: as many as there are calls (the callers bound those), idle ones for 15 s.
-
-    302's side closes idle connections after a minute or more; ours must be the first to let go, for a POST into a
-    connection that just closed is an unknown outcome.
-    """
+def pooled(resolver: Callable[[], AbstractResolver] | None = None) -> AiohttpTransport:
+    """A transport that keeps connections: as many as there are calls (the callers bound those), idle ones for 15 s."""
 
     def connector() -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=0, keepalive_timeout=15.0, resolver=resolver() if resolver else None)
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE, resolver=resolver() if resolver else None)
 
-    return AiohttpTransport(connector, read_buffer)
+    return AiohttpTransport(connector)

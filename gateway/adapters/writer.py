@@ -11,7 +11,7 @@ from gateway.ports import DatabaseUnavailableError
 
 _SUMS: Final = "gateway.sums"
 
-Work = Callable[[Connection, list[Any]], Sequence[Any]]
+SharedWork = Callable[[Connection, list[Any]], Sequence[Any]]
 """What is done for some of a group at once: a result, or an exception to be raised, for each of them."""
 
 
@@ -36,7 +36,7 @@ class Job:
     It may run twice: alone, when something in its group failed. `since` is the loop's time.
     """
 
-    work: Work
+    work: SharedWork
     one: Any
     since: float
     done: asyncio.Future[Any]
@@ -78,7 +78,7 @@ class Writer:
     def _transaction(self, jobs: Sequence[Job]) -> list[Any]:
         connection = self._begun()
         sums = connection.info[_SUMS] = {}
-        alike: dict[Work, list[int]] = {}
+        alike: dict[SharedWork, list[int]] = {}
         for index, job in enumerate(jobs):
             alike.setdefault(job.work, []).append(index)
         results: list[Any] = [None] * len(jobs)

@@ -20,9 +20,8 @@ class KindRow:
     """What a kind of error is on the wire.
 
     `retry_after` is in seconds, the wait advised when the error itself knows no better. `outcome_unknown` marks the
-    calls that
-    may have been billed although no picture came: they are remembered for a while, so that a client which retries
-    whatever we say does not pay again.
+    calls that may have been billed although no picture came: they are remembered for a while, so that a client which
+    retries whatever we say does not pay again.
     """
 
     status: int

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Final
 
 from gateway.ports import DatabaseUnavailableError, Observer
 
+# In seconds; the last one is that of all further attempts.
 _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -38,7 +40,7 @@ class Errands:
             self._observer.fault("ledger", DatabaseUnavailableError("stopped before it could be written"))
 
     async def _insist(self, write: Callable[[], Awaitable[object]]) -> None:
-        for attempt in range(10**9):
+        for attempt in count():
             await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
             try:
                 await write()

@@ -10,9 +10,10 @@ from gateway.flights.errands import Errands
 from gateway.flights.settling import Flown
 from gateway.ports import DatabaseUnavailableError, Ledger, Wakeups
 
-# V1 sends the head of its answer together with the answer, so the end usually comes before this and its commit serves
-# both.
+# In seconds. V1 sends the head of its answer together with the answer, so the end usually comes before this and its
+# commit serves both.
 _NOTE_AFTER: Final = 0.2
+# Seconds between two looks at a row, for a word between workers may be lost.
 _POLL_EVERY: Final = 0.5
 
 
@@ -100,8 +101,10 @@ class Adopted:
 async def follow(ledger: Ledger, wakeups: Wakeups, row: Generation) -> Flown | None:
     """Wait for the picture that another worker pays for; a dead worker's row is ended by the recovery.
 
-    None where that worker let go of it before anything was sent, for those who had asked it were gone. Raises the error
-    that it ended with.
+    None where that worker let go of it before anything was sent, for those who had asked it were gone.
+
+    Raises:
+        GatewayError: the one that it ended with; `upstream_unknown` where its row is lost.
     """
     while row.finished is None:
         await wakeups.wait(row.id, _POLL_EVERY)

@@ -23,7 +23,22 @@ _LONGEST_HEADERS: Final = 32 * 1024
 # A body may be this many seconds silent, and must come at 64 KiB a second after the first ten.
 _IDLE: Final = 10.0
 _SLOWEST: Final = 64 * 1024
+# Digits of a Content-Length: one with more is too large by any limit, and `int` refuses thousands of them.
 _LONGEST_LENGTH: Final = 18
+_VERSION: Final = (b"openai-version", b"2020-10-01")
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+# What is told before the body was read to its end.
+_UNREAD: Final = frozenset(
+    {
+        Kind.INVALID_API_KEY,
+        Kind.KEY_DISABLED,
+        Kind.KEY_EXPIRED,
+        Kind.INVALID_HEADERS,
+        Kind.REQUEST_TOO_LARGE,
+        Kind.REQUEST_TIMEOUT,
+        Kind.UNSUPPORTED_MEDIA_TYPE,
+    }
+)
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Reply]]
 Hot = Mapping[tuple[str, str], Endpoint]
@@ -96,7 +111,8 @@ class Dispatch:
             else:
                 await send_reply(await endpoint(scope, receive), send)
         except ClientGoneError:
-            outcome.status, outcome.code = 499, "client_closed_request"
+            gone = Kind.CLIENT_CLOSED_REQUEST.row
+            outcome.status, outcome.code = gone.status, gone.code
         except GatewayError as error:
             await self._fail(error, outcome, send)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the caller gets an answer, the log the cause
@@ -143,21 +159,6 @@ async def _send_pieces(reply: Reply, send: Send) -> None:
             await send({"type": "http.response.body", "body": last, "more_body": True})
         last = piece
     await send({"type": "http.response.body", "body": last})
-
-
-_VERSION: Final = (b"openai-version", b"2020-10-01")
-_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
-_UNREAD: Final = frozenset(
-    {
-        Kind.INVALID_API_KEY,
-        Kind.KEY_DISABLED,
-        Kind.KEY_EXPIRED,
-        Kind.INVALID_HEADERS,
-        Kind.REQUEST_TOO_LARGE,
-        Kind.REQUEST_TIMEOUT,
-        Kind.UNSUPPORTED_MEDIA_TYPE,
-    }
-)
 
 
 def guard(raw: Headers) -> dict[bytes, bytes]:

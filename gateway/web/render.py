@@ -42,6 +42,15 @@ _SIZES: Final = frozenset({"1024x1024", "1024x1536", "1536x1024"})
 USAGE: Final = b',"usage":' + orjson.dumps(NO_TOKENS)
 # When the catalogue's source page was read; OpenAI's clients want a date of each model.
 _CREATED: Final = 1_745_000_000
+# A member that is asked of its enumeration each time is slow.
+_HIT: Final = CacheState.HIT
+_MISS: Final = CacheState.MISS
+_FORWARDED: Final = {
+    CacheState.JOINED: b"gateway; fwd=miss; collapsed",
+    CacheState.MISS: b"gateway; fwd=miss",
+    CacheState.BYPASS: b"gateway; fwd=request",
+}
+_CACHE_WORDS: Final = tuple((b"x-gateway-cache", word.encode()) for word in WORDS)
 
 
 def _nothing() -> None:
@@ -276,14 +285,3 @@ def _cache_headers(pictures: list[Picture]) -> Headers:
     if least >= _MISS and all(picture.stored for picture in pictures if picture.cache >= _MISS):
         status += b"; stored"
     return [(b"cache-status", status), _CACHE_WORDS[least]]
-
-
-# A member that is asked of its enumeration each time is slow.
-_HIT: Final = CacheState.HIT
-_MISS: Final = CacheState.MISS
-_FORWARDED: Final = {
-    CacheState.JOINED: b"gateway; fwd=miss; collapsed",
-    CacheState.MISS: b"gateway; fwd=miss",
-    CacheState.BYPASS: b"gateway; fwd=request",
-}
-_CACHE_WORDS: Final = tuple((b"x-gateway-cache", word.encode()) for word in WORDS)

@@ -98,3 +98,16 @@ async def test_a_connection_that_was_cut_listens_again(redis: Redis, workers: tu
 
 async def test_a_word_that_never_comes_is_waited_for_no_longer_than_told(workers: tuple[Worker, Worker]) -> None:
     await workers[0].wakeups.wait("a", 0.01)
+
+
+async def test_listening_ends_when_it_is_told_to_however_far_it_has_come(
+    redis_url: str, open_store: Callable[..., RedisStore]
+) -> None:
+    for turns in range(30):
+        listening = asyncio.get_running_loop().create_task(open_store(redis_url).listen(lambda _: None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        listening.cancel()
+        await asyncio.wait([listening], timeout=10)
+
+        assert listening.done()

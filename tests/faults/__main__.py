@@ -67,13 +67,13 @@ def _plan(asked: argparse.Namespace, seed: int) -> Plan:
     return Plan(
         seed,
         Setup(workers=asked.workers, mode=asked.mode, database=asked.database),
-        asked.rounds,
-        asked.errands,
-        asked.within,
-        asked.rate,
-        asked.failing,
-        tuple(asked.only),
-        asked.injuries,
+        rounds=asked.rounds,
+        errands=asked.errands,
+        within=asked.within,
+        rate=asked.rate,
+        failing=asked.failing,
+        kinds=tuple(asked.only),
+        injuries=asked.injuries,
     )
 
 

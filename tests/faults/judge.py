@@ -1,4 +1,15 @@
-"""What must hold after every run, however many faults there were, once things are quiet again."""
+"""What must hold after every run, however many faults there were, once things are quiet again.
+
+The promises, by the names that are told where one is broken:
+
+- I1: an errand is charged once at most, and given one picture.
+- I2: at every moment, what 302 has charged is held or spent.
+- I3: in the end, what is spent is what was charged, and what is held are the outcomes that stay unknown.
+- I4: what was charged has its row, with its picture, which is there.
+- I5: no place and no flight is left over.
+- I6: every answer is a picture or an error of OpenAI's form.
+- I7: no key and no prompt is seen outside.
+"""
 
 import asyncio
 import time

@@ -21,7 +21,7 @@ class Plan:
     """One run: in each round there are errands, and in their midst injuries, one after another.
 
     `kinds` are the injuries to draw from, all that there are if empty; `rate` is of the wire's faults, `failing` the
-    share of errands at which 302 fails by itself.
+    share of errands at which 302 fails by itself, `within` the seconds in which a round's errands and injuries begin.
     """
 
     seed: int

@@ -16,6 +16,7 @@ import httpx
 from gateway.adapters.upstream.connection import Connection
 from gateway.adapters.upstream.dialling import Dialler, Origin
 
+# In seconds.
 _IDLE: Final = 15.0
 
 

@@ -20,7 +20,10 @@ Hook = Callable[[str], Awaitable[None]]
 
 
 class Call(NamedTuple):
-    """A request to 302: `path` is absolute and may have a query; a body is JSON; its answer is there in `timeout` s."""
+    """A request to 302: `path` is absolute and may have a query, a body is JSON.
+
+    The whole answer has to be there within `timeout` seconds; None is for ever.
+    """
 
     method: str
     path: str
@@ -92,15 +95,15 @@ async def _read(stream: httpx.AsyncByteStream) -> bytes:
     async for chunk in stream:
         size += len(chunk)
         if size > _LARGEST_ANSWER:
-            return b""
+            return b""  # an answer without a picture: nobody knows whether it was billed
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _headers(url: httpx.URL, key: str) -> httpx.Headers:
+def _headers(url: httpx.URL, secret: str) -> httpx.Headers:
     fields = [
         ("host", url.netloc.decode("ascii")),
-        ("authorization", f"Bearer {key}"),
+        ("authorization", f"Bearer {secret}"),
         ("content-type", "application/json"),
         ("accept", "application/json"),
         ("accept-encoding", "identity"),
