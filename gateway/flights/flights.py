@@ -83,6 +83,7 @@ class Flights(Generic[T]):
         if joined and own not in {"", key} and result.kind is Kind.INSUFFICIENT_QUOTA:
             return await self.join(own, begin, max(0.0, until - clock()), gone=gone)
         if joined and result.kind is Kind.CLIENT_CLOSED_REQUEST and not gone():
+            self._forget(key, flight)  # it may have ended in this very turn of the loop, of which nobody was told yet
             return await self.join(key, begin, max(0.0, until - clock()), own=own, gone=gone)
         raise result.copy()
 

@@ -263,3 +263,21 @@ def test_who_hung_up_or_left_makes_room_in_an_audience() -> None:
 
     with pytest.raises(GatewayError):
         audience.add(lambda: False)
+
+
+async def test_who_joins_in_the_very_moment_in_which_it_was_let_go_begins_its_own(flights: Flights[str]) -> None:
+    async def let_go(_audience: Audience) -> str:
+        raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, "nobody is there")
+
+    call = Call()
+    call.land.set()
+    loop = asyncio.get_running_loop()
+    first = loop.create_task(flights.join("a", let_go, PATIENT, gone=lambda: True))
+    await asyncio.sleep(0)
+    # In the next turn of the loop the flight ends, and only then this comes, before anybody was told of the end.
+    second = loop.create_task(flights.join("a", call, PATIENT))
+
+    assert await second == Landed("picture", joined=False)
+    assert call.begun == 1
+    with pytest.raises(GatewayError, match="nobody"):
+        await first
