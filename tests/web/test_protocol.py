@@ -159,7 +159,7 @@ async def test_whoever_hangs_up_after_a_long_body_is_known_to_be_gone() -> None:
         came.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
-                while not scope[GONE]():
+                while not scope[GONE]():  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.01)
         told.append(scope[GONE]())
         over.set()
