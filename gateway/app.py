@@ -166,7 +166,15 @@ def _outside(
         store=store,
         pictures=pictures,
         durable=durable,
-        ledger=SqlLedger(database, clock, worker, unknown_hold=settings.unknown_hold, lease=settings.worker_lease),
+        ledger=SqlLedger(
+            database,
+            clock,
+            worker,
+            unknown_hold=settings.unknown_hold,
+            # As long as its worker waits for it; where that died, another adopts it, and waits as long.
+            longest=2 * settings.upstream_timeout + settings.worker_lease,
+            lease=settings.worker_lease,
+        ),
         jobs=SqlJobs(database, worker),
         transports=transports,
         keys=keys,

@@ -12,6 +12,7 @@ from gateway.core.entry import encode
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.held import Holding
 from gateway.core.jobs import KEPT_FOR, PREFIX, Ended, Job, Wanted, name_of
+from gateway.core.ledger import Bill
 from gateway.core.order import Answer, Asked, Order, Picture, stays
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.request import Dialect, Form
@@ -220,7 +221,8 @@ class Later:
         asked = msgspec.structs.replace(order.asked, gone=stays)
         alone = msgspec.structs.replace(order, asked=asked, format="url", deadline=started + KEPT_FOR, outcome=outcome)
         try:
-            answer = await _insist(lambda: self.gateway.generate(alone))
+            # Each try has a bill of its own: what was wanted before and not held is not wanted twice.
+            answer = await _insist(lambda: self.gateway.generate(msgspec.structs.replace(alone, bill=Bill())))
         except Exception as error:
             kind = (error if isinstance(error, GatewayError) else internal_error()).kind
             outcome.code, outcome.status = kind.row.code, kind.row.status

@@ -167,13 +167,15 @@ class Database:
             self._groups.put(jobs[start : start + _MOST_TOGETHER])
 
     def _take_turns(self, loop: asyncio.AbstractEventLoop) -> None:
-        usual = 1.0
-        while jobs := self._groups.get():
+        usual, is_over = 1.0, False
+        while not is_over and (jobs := self._groups.get()):
             if usual > _SIBLINGS:
                 time.sleep(_GATHERING)
             # What came while the last commit was under way shares this one.
-            while len(jobs) < _MOST_TOGETHER and not self._groups.empty():
-                jobs += self._groups.get()
+            while len(jobs) < _MOST_TOGETHER and not is_over and not self._groups.empty():
+                more = self._groups.get()
+                jobs += more
+                is_over = not more
             usual += (len(jobs) - usual) / _LASTING
             results = self._writer.commit(jobs)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told

@@ -6,14 +6,14 @@ from functools import cache
 from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, Text, bindparam, false, insert, select
+from sqlalchemy import Column, Connection, Double, Text, bindparam, false, insert, select
 
 from gateway.adapters.money import COLUMNS, generation_of, moves_of
 from gateway.adapters.prepared import Prepared, prepared
 from gateway.adapters.tables import GENERATIONS, now
 from gateway.core.budgets import exhausted
 from gateway.core.errors import GatewayError
-from gateway.core.ledger import RETRIED_WITHIN, Draft, Generation, State, earlier
+from gateway.core.ledger import Draft, Generation, State, earlier
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
@@ -21,10 +21,11 @@ _MOST_EARLIER: Final = 50
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
 
+_SINCE: Final = _G.created > now() - bindparam("back", type_=Double)
 # The latest rows of a fingerprint or an attempt, each with the database's time.
 _LATEST: Final = prepared(
     select(*COLUMNS, now().label("now"))
-    .where(_G.fingerprint == bindparam("fingerprint"), _G.created > now() - RETRIED_WITHIN)
+    .where(_G.fingerprint == bindparam("fingerprint"), _SINCE)
     .order_by(_G.created.desc())
     .limit(_MOST_EARLIER)
 )
@@ -65,15 +66,19 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What `owner` holds; an unknown outcome stands in the way of the same again for `unknown_hold` seconds."""
+    """What `owner` holds; an unknown outcome stands in the way of the same again for `unknown_hold` seconds.
+
+    What began more than `back` seconds ago stands in the way of nothing but its own attempt.
+    """
 
     clock: Clock
     owner: str
     unknown_hold: float
+    back: float
 
     def each(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Generation | EarlierError | GatewayError]:
         """Hold the price of each, and write that it is being sent: the row, or why it may not be."""
-        known = _known(connection, wanted)
+        known = self._known(connection, wanted)
         results: list[Generation | EarlierError | GatewayError] = []
         new: list[dict[str, Any]] = []
         for one in wanted:
@@ -96,11 +101,18 @@ class Holds:
         return results
 
     def _earlier(self, connection: Connection, draft: Draft) -> Generation | None:
-        found = _LATEST.rows(connection, {"fingerprint": draft.fingerprint})
+        found = _LATEST.rows(connection, {"fingerprint": draft.fingerprint, "back": self.back})
         if draft.attempt is not None:
             found = [*_OF_ATTEMPT.rows(connection, {"attempt": draft.attempt}), *found]
         rows = [generation_of(row) for row in found]
         return earlier(draft, rows, found[0][-1], self.unknown_hold) if found else None
+
+    def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
+        """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""
+        fingerprints = [one.draft.fingerprint for one in wanted]
+        attempts = [one.draft.attempt for one in wanted if one.draft.attempt is not None]
+        found = _found(connection, "fingerprint", fingerprints, {"back": self.back})
+        return {*found, *_found(connection, "attempt", attempts, {})}
 
     def _values(self, wanted: Wanted) -> dict[str, Any]:
         draft = wanted.draft
@@ -145,20 +157,16 @@ def _names(draft: Draft) -> tuple[str, ...]:
     return (draft.fingerprint,) if draft.attempt is None else (draft.fingerprint, draft.attempt)
 
 
-def _known(connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
-    """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""
-    fingerprints = [one.draft.fingerprint for one in wanted]
-    attempts = [one.draft.attempt for one in wanted if one.draft.attempt is not None]
-    return {*_found(connection, "fingerprint", fingerprints), *_found(connection, "attempt", attempts)}
-
-
-def _found(connection: Connection, name: str, sought: Sequence[str]) -> Collection[str]:
+def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[str, float]) -> Collection[str]:
     found: set[str] = set()
     for start in range(0, len(sought), _MOST_AT_ONCE):
         some = sought[start : start + _MOST_AT_ONCE]
         # A statement for each power of two; what is left over of it asks for the first again.
         size = 1 << (len(some) - 1).bit_length()
-        values = {f"sought_{index}": one for index, one in zip(range(size), chain(some, repeat(some[0])), strict=False)}
+        values: dict[str, Any] = {**also}
+        values |= {
+            f"sought_{index}": one for index, one in zip(range(size), chain(some, repeat(some[0])), strict=False)
+        }
         found.update(row[0] for row in _which(name, size).rows(connection, values))
     return found
 
@@ -168,5 +176,5 @@ def _which(name: str, size: int) -> Prepared:
     column: Column[str] = _G[name]
     query = select(column).where(column.in_([bindparam(f"sought_{index}", type_=Text) for index in range(size)]))
     if column is _G.fingerprint:
-        query = query.where(_G.created > now() - RETRIED_WITHIN)
+        query = query.where(_SINCE)
     return prepared(query.distinct())

@@ -18,7 +18,7 @@ from gateway.adapters.tables import GENERATIONS, WORKERS, now
 from gateway.adapters.upserts import insert_into
 from gateway.core.days import day_of
 from gateway.core.errors import GatewayError, Kind
-from gateway.core.ledger import Draft, Ending, Generation, State
+from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State
 from gateway.core.limits import LEASE
 from gateway.ports import Clock, EarlierError
 
@@ -44,13 +44,21 @@ class SqlLedger:
     """The ledger as one worker writes it; `owner` is the worker's name."""
 
     def __init__(
-        self, database: Database, clock: Clock, owner: str, *, unknown_hold: float, lease: float = LEASE
+        self,
+        database: Database,
+        clock: Clock,
+        owner: str,
+        *,
+        unknown_hold: float,
+        longest: float = 0.0,
+        lease: float = LEASE,
     ) -> None:
+        """`longest` is how many seconds a generation can be in flight."""
         self._database: Final = database
         self._clock: Final = clock
         self._owner: Final = owner
         self._lease: Final = lease
-        self._holds: Final = Holds(clock, owner, unknown_hold)
+        self._holds: Final = Holds(clock, owner, unknown_hold, max(RETRIED_WITHIN, unknown_hold + longest))
         self._is_known = False
 
     async def reserve(self, draft: Draft, upstream_key: str) -> Generation:

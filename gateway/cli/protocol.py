@@ -71,6 +71,8 @@ class _Cycle(RequestResponseCycle):
             return None
         body, self.body = bytes(self.body), bytearray()
         self.message_event.clear()
+        # A long body had made it stop; who does not read does not hear of a hang-up.
+        self.flow.resume_reading()
         return body
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - a dict; its type alone makes six

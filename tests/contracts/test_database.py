@@ -91,6 +91,30 @@ async def test_what_was_begun_is_finished_before_the_end(database_url: str) -> N
     assert [task.result() for task in tasks] == ["a", "b"]
 
 
+async def test_what_comes_while_it_is_being_closed_does_not_hold_it_up(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, goes_on = Database(database_url, lambda: None), Event()
+    await asyncio.gather(*(closing.write(adds(str(number))) for number in range(40)))  # so that it gathers
+    monkeypatch.setattr(module, "_GATHERING", 0.3)
+    close = closing._close
+
+    def late() -> None:
+        goes_on.wait()
+        close()
+
+    monkeypatch.setattr(closing, "_close", late)
+    closed = asyncio.create_task(closing.aclose())
+    await asyncio.sleep(0.05)
+    written = asyncio.create_task(closing.write(adds("late")))
+    await asyncio.sleep(0.05)
+    goes_on.set()
+
+    assert await asyncio.wait_for(written, 5) == "late"
+    async with asyncio.timeout(5):
+        await closed
+
+
 async def test_a_database_that_hangs_is_away_to_who_waits_and_to_who_comes(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

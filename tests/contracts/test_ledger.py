@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from gateway.adapters.database import Database, open_engine
 from gateway.adapters.ledger import SqlLedger
-from gateway.adapters.tables import BUDGETS, USAGE, WORKERS
+from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE, WORKERS
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Terms
 from gateway.core.ledger import Bill, Draft, Ending, Generation, State
@@ -75,6 +75,21 @@ async def test_an_unknown_outcome_keeps_its_hold_until_its_bill_comes(ledger: Sq
 
     assert (held, await money(database)) == ({(PRICE, 0)}, {(0, 41_000)})
     assert await ledger.unsettled(confirm=True, since=0) == []
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_what_began_long_ago_and_still_counts_is_not_paid_again(database: Database, is_over: bool) -> None:
+    ledger = SqlLedger(database, FakeClock(), "worker-1", unknown_hold=3600, longest=3600)
+    row = await ledger.reserve(draft(), "k_1")
+    if is_over:
+        await ledger.end(row, Ending(State.UNKNOWN, None, error=LOST, request_id="r1"))
+    earlier = {"created": GENERATIONS.c.created - 3000, "finished": GENERATIONS.c.finished - 3000}
+    await database.write(lambda connection: connection.execute(GENERATIONS.update().values(earlier)))
+
+    with pytest.raises(EarlierError) as found:
+        await ledger.reserve(draft("2", flight="f1", fingerprint="f1"), "k_1")
+
+    assert found.value.row.id == "1"
 
 
 async def test_an_unknown_outcome_is_told_again_though_its_bill_has_come(ledger: SqlLedger) -> None:

@@ -112,6 +112,22 @@ async def test_what_passes_is_waited_for(world: World, monkeypatch: pytest.Monke
     assert len(world.upstream.bodies) >= 2
 
 
+async def test_a_job_that_waited_for_the_database_wants_its_budget_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.later._PAUSES", (0.0,) * 1000)
+    world.ledger.away = True
+    job = await take(world, b'{"prompt": "a cat"}')
+    await until(lambda: world.record.verbs.count("reserve") >= 3)
+    world.ledger.budget = 40_000
+    world.ledger.away = False
+
+    ended = await done(world, job.id)
+
+    assert ended.ended is not None
+    assert (ended.ended.code, len(ended.ended.urls)) == ("", 1)
+
+
 async def test_a_dead_workers_job_is_done_again(world: World) -> None:
     job = orphan(world)
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
 from gateway.web.middleware import read_body
-from gateway.web.scope import BODY_FOLLOWS, HEADERS, REQUEST
+from gateway.web.scope import BODY_FOLLOWS, GONE, HEADERS, REQUEST
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 LAST = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -146,3 +146,32 @@ async def test_a_request_that_is_over_leaves_nothing_for_the_garbage_collector()
             assert [request() is None for request in over] == [True, True, False]
     finally:
         gc.enable()
+
+
+async def test_whoever_hangs_up_after_a_long_body_is_known_to_be_gone() -> None:
+    told: list[bool] = []
+    came, over = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        scope[HEADERS] = dict(scope["headers"])
+        await asyncio.sleep(0.2)  # as when its key is looked up: all of the body comes before it is asked for
+        assert len(await read_body(scope, receive, 100_000)) == 66_000
+        came.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while not scope[GONE]():  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.01)
+        told.append(scope[GONE]())
+        over.set()
+
+    async with talking(app) as (_reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 66000\r\n\r\n")
+        writer.write(b"a" * 65_000)
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        writer.write(b"a" * 1000)
+        await came.wait()
+        writer.close()
+        await over.wait()
+
+    assert told == [True]
