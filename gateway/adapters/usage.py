@@ -87,7 +87,7 @@ class UsageCounter:
                 self._take_back(dict([*counted.items()][start + _TOGETHER :]))
                 raise
             except DatabaseUnavailableError:
-                self._take_back(dict(sorted(counted.items())[start:]))
+                self._take_back(dict([*counted.items()][start:]))
                 raise
 
     async def keep_flushing(self, every: float = EVERY) -> None:

@@ -1,6 +1,7 @@
 """What is used, on both databases: everything counted is found again, whoever adds to the same row."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection
@@ -136,6 +137,29 @@ async def test_what_cannot_be_told_now_is_told_later(database: Database, report:
             await asyncio.sleep(0.01)
         flushing.cancel()
     await away.aclose()
+
+
+async def test_of_many_rows_those_that_could_not_be_told_are_told_later(
+    counter: UsageCounter, database: Database, report: UsageReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in reversed(range(600)):
+        counter.request(outcome(key=f"k{number:03}"))
+    write, told = database.write, 0
+
+    async def once(work: Callable[[Connection], None]) -> None:
+        nonlocal told
+        told += 1
+        if told == 2:
+            raise DatabaseUnavailableError
+        await write(work)
+
+    monkeypatch.setattr(database, "write", once)
+    with pytest.raises(DatabaseUnavailableError):
+        await counter.flush()
+    await counter.flush()
+
+    rows = await report.usage(Asked(by=("key",)))
+    assert [row["requests"] for row in rows] == [1] * 600
 
 
 def test_a_query_is_read() -> None:
