@@ -5,6 +5,7 @@ no HTTP it answers in plain text.
 """
 
 import asyncio
+import re
 import weakref
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
+# The name of the field becomes another one of its length, so that nothing is shifted wherever it stood.
+_OFFER: Final = re.compile(rb"(?i)(?<=\r\n)upgrade(?=:[ \t]*h2c[ \t]*\r\n)")
+_AS_LONG: Final = b"offered"
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
@@ -31,6 +35,13 @@ class GatheringProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; an offer to change to HTTP/2 is passed over, as a server may (RFC 7540, 3.2).
+
+        Java's HttpClient and `curl --http2` make one with every first request; the parser would drop the body after it.
+        """
+        super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
 
     def on_message_begin(self) -> None:
         """Begin a request, which may ask at any time whether its client is still there."""

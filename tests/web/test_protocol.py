@@ -175,3 +175,20 @@ async def test_whoever_hangs_up_after_a_long_body_is_known_to_be_gone() -> None:
         await over.wait()
 
     assert told == [True]
+
+
+@pytest.mark.parametrize("name", [b"Upgrade: h2c", b"upgrade:h2c "])
+async def test_who_offers_http2_is_answered_in_http1_with_its_body_read(name: bytes) -> None:
+    async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    fields = (
+        b"host: a\r\nConnection: Upgrade, HTTP2-Settings\r\n%b\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n" % name
+    )
+    async with talking(echo) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\n%bcontent-length: 5\r\n\r\nhello" % fields)
+        answer = await reader.readuntil(b"hello")
+
+    assert answer.startswith(b"HTTP/1.1 200")
