@@ -116,8 +116,9 @@ def describe(plan: Plan, cached: list[bool]) -> dict[str, object]:
 def _choose(request: ImageRequest, catalogue: Catalogue, rules: Rules) -> tuple[Model, tuple[Adjustment, ...], bool]:
     found = _resolve(request, catalogue)
     if found is None:
-        if rules.unknown_models == "forward":
-            return forwarded(request.model or ""), (), False
+        # What no id can be stays here: a database does not take every character.
+        if rules.unknown_models == "forward" and request.model is not None and request.model.isprintable():
+            return forwarded(request.model), (), False
         message = f"The model {plain(request.model)!r} does not exist; GET /v1/models lists those that do."
         raise GatewayError(Kind.MODEL_NOT_FOUND, message, param="model")
     model = found.model

@@ -173,6 +173,14 @@ def test_an_unknown_model_goes_through_as_it_is_where_that_is_set(catalogue: Cat
     assert [orjson.loads(payload.body) for payload in found.payloads] == [expected] * 2
 
 
+@pytest.mark.parametrize("model", ["a\0b", "a\nb", "a\u2028b"])
+def test_what_no_id_can_be_is_not_forwarded(catalogue: Catalogue, model: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        plan(catalogue, {"model": model}, FORWARD)
+
+    assert caught.value.kind is Kind.MODEL_NOT_FOUND
+
+
 def test_forwarding_changes_nothing_for_models_that_are_known(catalogue: Catalogue) -> None:
     for model in ("dall-e-3", "gpt-image-1", "LUMA"):
         assert plan(catalogue, {"model": model}, FORWARD) == plan(catalogue, {"model": model})
