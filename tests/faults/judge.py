@@ -26,7 +26,7 @@ from sqlalchemy import Row, func, select
 from gateway.adapters.database import is_away
 from gateway.adapters.tables import BUDGETS, GENERATIONS
 from gateway.core.catalogue import MICRO
-from tests.faults.load import Errand
+from tests.faults.load import CUT_OFF, Errand
 from tests.faults.scene import CANARY, LEASE, Scene
 
 _PATIENCE: Final = 10 * LEASE
@@ -79,7 +79,7 @@ class Watch:
     async def run(self) -> None:
         """Look until cancelled; a database that is away cannot be looked at."""
         while True:
-            with suppress(httpx.TransportError):
+            with suppress(*CUT_OFF):
                 await self._look()
             await asyncio.sleep(0.25)
 
@@ -216,7 +216,7 @@ async def _left(scene: Scene, client: httpx.AsyncClient) -> list[str]:
     left = []
     try:
         page = (await client.get("/metrics")).text
-    except httpx.TransportError:  # all workers were ended at once, and none is replaced yet
+    except CUT_OFF:  # all workers were ended at once, and none is replaced yet
         return [_NOBODY]
     flights = [line for line in page.splitlines() if line.startswith("gateway_flights_in_progress ")]
     if [float(line.split()[-1]) for line in flights] != [0.0]:

@@ -43,6 +43,8 @@ _TRIES: Final = 12
 # What 302 will never draw is not asked for so long.
 _TRIES_OF_FAILURES: Final = 3
 _PATIENT: Final = 30.0
+CUT_OFF: Final = (httpx.TransportError, AttributeError)
+"""What httpx raises where there is nobody: the latter is anyio's, of a connection lost in the moment it was made."""
 _SDK_TIMEOUT: Final = 1.0
 _ORDERED: Final = re.compile(r"\[\[fail:([a-z-]+)\]\]")
 
@@ -147,7 +149,7 @@ class Load:
         self.requests += 1
         try:
             answer = await http.post(PATH, json=errand.body, headers={**errand.headers, **(headers or {})})
-        except httpx.TransportError:
+        except CUT_OFF:
             return None
         told = Told(answer.status_code, answer.headers, orjson.loads(answer.content))
         errand.told.append(told)
