@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import httpx
+
 Handler = Callable[[bytes, "Conversation"], Awaitable[None]]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -17,6 +19,20 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """A whole answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def post(url: str, body: bytes = b"body", **timeout: float) -> httpx.Request:
+    """A request as an adapter prepares it; `timeout` in seconds, `connect` or `read`."""
+    return httpx.Request("POST", url, content=body, extensions={"timeout": timeout})
+
+
+async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> bytes:
+    """The body of the answer to a request."""
+    response = await transport.handle_async_request(request)
+    try:
+        return b"".join([chunk async for chunk in response.aiter_raw()])
+    finally:
+        await response.aclose()
 
 
 @dataclass

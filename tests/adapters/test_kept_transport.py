@@ -15,7 +15,7 @@ from gateway.adapters.upstream import KeptTransport
 from gateway.adapters.upstream.connection import Connection
 from gateway.adapters.upstream.dialling import Dialler, Origin
 from tests.adapters.certificates import certified
-from tests.adapters.servers import OK, Conversation, Handler, answer, scripted
+from tests.adapters.servers import OK, Conversation, Handler, answer, exchange, post, scripted
 from tests.fakes import until
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\nX-Sum: 2\r\n\r\n"
@@ -27,18 +27,6 @@ async def transport() -> AsyncIterator[KeptTransport]:
     made = KeptTransport()
     yield made
     await made.aclose()
-
-
-def post(url: str, body: bytes = b"body", **timeout: float) -> httpx.Request:
-    return httpx.Request("POST", url, content=body, extensions={"timeout": timeout})
-
-
-async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> bytes:
-    response = await transport.handle_async_request(request)
-    try:
-        return b"".join([chunk async for chunk in response.aiter_raw()])
-    finally:
-        await response.aclose()
 
 
 def saying(*pieces: bytes, then: Callable[[Conversation], None] | None = None) -> Handler:

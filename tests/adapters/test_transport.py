@@ -9,7 +9,7 @@ import pytest
 
 from gateway.adapters.transport import pooled
 from gateway.adapters.upstream import KeptTransport
-from tests.adapters.servers import OK, Conversation, Handler, answer, refusing, scripted
+from tests.adapters.servers import OK, Conversation, Handler, answer, exchange, post, refusing, scripted
 
 MAKERS = [pytest.param(pooled, id="aiohttp"), pytest.param(KeptTransport, id="kept")]
 
@@ -19,18 +19,6 @@ async def transport(request: pytest.FixtureRequest) -> AsyncIterator[httpx.Async
     made = request.param()
     yield made
     await made.aclose()
-
-
-def post(url: str, body: bytes = b"body", **timeout: float) -> httpx.Request:
-    return httpx.Request("POST", url, content=body, extensions={"timeout": timeout})
-
-
-async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> bytes:
-    response = await transport.handle_async_request(request)
-    try:
-        return b"".join([chunk async for chunk in response.aiter_raw()])
-    finally:
-        await response.aclose()
 
 
 async def test_a_refused_connection_is_a_connect_error(transport: httpx.AsyncBaseTransport) -> None:
