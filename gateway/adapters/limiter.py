@@ -109,14 +109,14 @@ class RedisLimiter:
     async def release(self, caller: Caller, request_id: str) -> None:  # noqa: ARG002 - its places are noted here
         """Give the place at once back, where there is one; never raises."""
         if places := self._windows.release(request_id):
-            await self._store.post_script(self._script, places, "release", request_id)
+            await self._try(places, "release", request_id)
 
     async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
         """Let as many images count no longer, for they were not drawn; never raises."""
         books = self._books_of(caller)
         if books.images and images > 0:
             self._windows.give_back(books.images, request_id, images)
-            await self._store.post_script(self._script, books.images, "give_back", request_id, images, MAX_IMAGES)
+            await self._try(books.images, "give_back", request_id, images, MAX_IMAGES)
 
     async def renew(self) -> None:
         """Renew all places that requests of this worker hold, so that only those of a dead worker end."""

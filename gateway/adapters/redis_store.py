@@ -58,8 +58,6 @@ class RedisStore:
         self.one_server: Final = not isinstance(self._client, RedisCluster)
         """Whether all keys lie on one server, so that one command may name any of them."""
         address = Address.of(url)
-        # On a pool's connections one command may overtake another.
-        self._keeps_order: Final = address is not None
         self._carrier: Final[_Carrier] = (
             Pipelines(self._client, timeout, on_error, self._lost)
             if address is None
@@ -142,23 +140,14 @@ class RedisStore:
         Raises:
             StoreUnavailableError: as `execute`.
         """
+        digest = self._digests.get(source)
+        if digest is None:
+            digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         try:
-            return await self.execute("EVALSHA", self._digest(source), len(keys), *keys, *arguments)
+            return await self.execute("EVALSHA", digest, len(keys), *keys, *arguments)
         except NoScriptError:
             # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
             return await self.execute("EVAL", source, len(keys), *keys, *arguments)
-
-    async def post_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> None:
-        """Run a Lua script whose reply nobody needs; when this returns, it is ahead of all that follows.
-
-        Where Redis is away, or has forgotten the script, it is dropped.
-        """
-        if self._keeps_order:
-            self.post("EVALSHA", self._digest(source), len(keys), *keys, *arguments)
-            await asyncio.sleep(0)  # what was sent in a turn of the loop leaves at its end
-            return
-        with contextlib.suppress(StoreUnavailableError):
-            await self.run_script(source, keys, *arguments)
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -172,12 +161,6 @@ class RedisStore:
             # Where it goes wrong, whoever listens finds out, and subscribes anew.
             with contextlib.suppress(Exception), Deadline(TIMEOUT):
                 await what(self._pubsub)
-
-    def _digest(self, source: str) -> str:
-        digest = self._digests.get(source)
-        if digest is None:
-            digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        return digest
 
     def _waiter(self) -> Waiter:
         if self._probe is not None:

@@ -198,6 +198,3 @@ class _NoStore:
 
     async def run_script(self, *_: object) -> object:
         raise StoreUnavailableError
-
-    async def post_script(self, *_: object) -> None:
-        return None

@@ -83,9 +83,6 @@ class Store(Protocol):
     async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
         """Run a Lua script on keys of one server, which need not know it yet; as `execute`."""
 
-    async def post_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> None:
-        """Run one whose reply nobody needs; when this returns, it is ahead of all that follows."""
-
 
 class Limiter(Protocol):
     """What keys and teams may use by the minute and at once. Without Redis each worker limits by itself."""

@@ -41,9 +41,6 @@ class NoStore:
     async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
         raise StoreUnavailableError
 
-    async def post_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> None:
-        return None
-
 
 @dataclass
 class Diary:
