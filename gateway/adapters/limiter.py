@@ -21,7 +21,6 @@ from gateway.core.limits import (
     refused,
     standings_of,
 )
-from gateway.core.request import MAX_IMAGES
 from gateway.core.windows import Named, Windows
 from gateway.ports import Clock, Observer, Store, StoreUnavailableError
 
@@ -29,6 +28,9 @@ Lookups = Sequence[str]
 
 _MOST_CALLERS: Final = 10_000
 _RENEWED_AT_ONCE: Final = 1000
+# As the script reads them.
+_BYTES: Final = 6
+_LARGEST: Final = 256**_BYTES - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,15 @@ class LimiterOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Books:
-    """What a caller's limits are counted in; the braces keep a team's keys on one server of a cluster."""
+    """What a caller's limits are counted in; `told` are those whose standing is. `terms` are as the script reads them."""
 
     caller: Caller
     limits: tuple[Named, ...]
+    told: tuple[Limit, ...]
     keys: tuple[str, ...]
     images: tuple[str, ...]
     places: tuple[str, ...]
-    arguments: tuple[str | int, ...]
+    terms: bytes
 
 
 class RedisLimiter:
@@ -116,7 +119,7 @@ class RedisLimiter:
         books = self._books_of(caller)
         if books.images and images > 0:
             self._windows.give_back(books.images, request_id, images)
-            await self._try(books.images, "give_back", request_id, images, MAX_IMAGES)
+            await self._try((*books.images, _note_of(caller, request_id)), "give_back", images)
 
     async def renew(self) -> None:
         """Renew all places that requests of this worker hold, so that only those of a dead worker end."""
@@ -141,14 +144,14 @@ class RedisLimiter:
     async def _ask(
         self, books: _Books, request_id: str, wanted: int, lookups: Lookups | None
     ) -> tuple[Verdict, list[bytes | None] | None]:
-        keys = books.keys if lookups is None else (*books.keys, *lookups)
-        arguments = "admit", request_id, self._window_ms, self._lease_ms, wanted, *books.arguments
-        answer = await self._store.run_script(self._script, keys, *arguments)
+        keys = (*books.keys, _note_of(books.caller, request_id), *(lookups or ()))
+        answer = await self._store.run_script(self._script, keys, "admit", books.terms, request_id, wanted)
         refusing, wait, leased, *rest = cast("list[int]", answer)
-        numbers = iter(rest[: 2 * len(books.limits)])
-        standings = standings_of((limit, next(numbers), next(numbers) / 1000) for _, limit in books.limits)
+        told = 2 * len(books.told)
+        used, resets = rest[:told:2], rest[1:told:2]
+        standings = standings_of(zip(books.told, used, (reset / 1000 for reset in resets), strict=True))
         refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
-        found = cast("list[bytes | None]", rest[2 * len(books.limits) :])
+        found = cast("list[bytes | None]", rest[told:])
         return Verdict(standings, refusal, bool(leased)), None if lookups is None else found
 
     async def _look_up(self, lookups: Lookups | None) -> list[bytes | None] | None:
@@ -176,25 +179,41 @@ class RedisLimiter:
         if books is None or (books.caller is not caller and books.caller != caller):
             if len(self._books) >= _MOST_CALLERS:
                 self._books.clear()
-            books = self._books[name] = _open_books(caller)
+            books = self._books[name] = self._open_books(caller)
         return books
 
-
-def _open_books(caller: Caller) -> _Books:
-    limits = tuple((_key_of(caller, limit), limit) for limit in limits_of(caller))
-    return _Books(
-        caller=caller,
-        limits=limits,
-        keys=tuple(key for key, _ in limits),
-        images=tuple(key for key, limit in limits if limit.measure == "images"),
-        places=tuple(key for key, limit in limits if limit.measure == "concurrency"),
-        arguments=tuple(word for _, limit in limits for word in (limit.measure, limit.most)),
-    )
+    def _open_books(self, caller: Caller) -> _Books:
+        limits = tuple((_key_of(caller, limit), limit) for limit in limits_of(caller))
+        keys = {
+            measure: tuple(key for key, limit in limits if limit.measure == measure)
+            for measure in ("requests", "images", "concurrency")
+        }
+        terms = [_packed(self._window_ms), _packed(self._lease_ms), bytes(map(len, keys.values()))]
+        return _Books(
+            caller=caller,
+            limits=limits,
+            told=tuple(limit for _, limit in limits if limit.measure != "concurrency"),
+            keys=tuple(key for key, _ in limits),
+            images=keys["images"],
+            places=keys["concurrency"],
+            terms=b"".join([*terms, *(_packed(limit.most) for _, limit in limits)]),
+        )
 
 
 def _key_of(caller: Caller, limit: Limit) -> str:
     owner = f"key:{caller.key}" if limit.owner == "key" else "team"
-    return f"gw:{{{caller.team}}}:limit:{limit.measure}:{owner}"
+    # Not the name that the sorted sets of older versions had, which may be running beside this one.
+    what = limit.measure if limit.measure == "concurrency" else f"window:{limit.measure}"
+    return f"gw:{{{caller.team}}}:limit:{what}:{owner}"
+
+
+def _note_of(caller: Caller, request_id: str) -> str:
+    """Where the script notes what a request took; the braces keep all keys of a team on one server of a cluster."""
+    return f"gw:{{{caller.team}}}:limit:took:{request_id}"
+
+
+def _packed(number: int) -> bytes:
+    return min(number, _LARGEST).to_bytes(_BYTES, "big")
 
 
 def _missing(found: Sequence[bytes | None] | None, wanted: int) -> int:

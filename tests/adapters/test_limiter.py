@@ -62,9 +62,19 @@ def let_in(answers: Sequence[Admission | GatewayError]) -> int:
 
 
 async def books(redis: Redis) -> dict[str, int]:
-    """How many entries stand under each key."""
+    """How much of each limit is used, by its key."""
     keys = sorted(str(key, "utf-8") for key in await redis.keys("gw:*:limit:*") if isinstance(key, bytes))
-    return {key: await redis.zcard(key) for key in keys}
+    return {key: await used(redis, key) for key in keys if ":took:" not in key}
+
+
+async def used(redis: Redis, key: str) -> int:
+    if ":concurrency:" in key:
+        return int(await redis.zcard(key))
+    value = await redis.get(key)
+    assert isinstance(value, bytes)
+    slots = [value[at + 6 : at + 10] for at in range(6, len(value), 10)]
+    assert int.from_bytes(value[:6], "big") == sum(int.from_bytes(amount, "big") for amount in slots)
+    return int.from_bytes(value[:6], "big")
 
 
 async def wait_of(limiter: RedisLimiter, asks: Caller, name: str = "refused", wanted: int = 1) -> float:
@@ -109,22 +119,23 @@ async def test_keys_of_one_team_share_its_limits_and_their_slot(make: Make, redi
     assert isinstance(refused, GatewayError)
     assert isinstance(elsewhere, Admission)
     assert [name for name in await books(redis) if "{other}" not in name] == [
-        "gw:{team}:limit:requests:key:key0",
-        "gw:{team}:limit:requests:key:key1",
-        "gw:{team}:limit:requests:key:key2",
-        "gw:{team}:limit:requests:team",
+        "gw:{team}:limit:window:requests:key:key0",
+        "gw:{team}:limit:window:requests:key:key1",
+        "gw:{team}:limit:window:requests:key:key2",
+        "gw:{team}:limit:window:requests:team",
     ]
+    assert all(name.startswith((b"gw:{team}:limit:", b"gw:{other}:limit:")) for name in await redis.keys("*"))
 
 
 async def test_a_refusal_writes_nothing_and_is_counted_by_its_limit(make: Make, redis: Redis, record: Recorder) -> None:
     limiter, asks = make(), caller(Terms(rpm=9), Terms(ipm=1, concurrency=9))
     await limiter.admit(asks, "req_1", 1, None)
-    before = await redis.zrange("gw:{team}:limit:requests:key:key", 0, -1, withscores=True)
+    before = {key: await redis.dump(key) for key in await redis.keys("*")}
 
     answers = [await ask(limiter, asks, f"req_{number}") for number in range(2, 20)]
 
     assert let_in(answers) == 0
-    assert before == await redis.zrange("gw:{team}:limit:requests:key:key", 0, -1, withscores=True)
+    assert before == {key: await redis.dump(key) for key in await redis.keys("*")}
     assert set((await books(redis)).values()) == {1}
     assert set(record.verbs) == {"limited team team_images"}
 
@@ -163,16 +174,65 @@ async def test_a_window_slides_and_sweeps_what_has_lapsed(make: Make, redis: Red
     limiter, asks = make(window=0.2), caller(Terms(rpm=150))
     await asyncio.gather(*(ask(limiter, asks, f"req_{number}") for number in range(150)))
     assert await wait_of(limiter, asks) <= 0.2
-    await redis.persist("gw:{team}:limit:requests:key:key")
+    await redis.persist("gw:{team}:limit:window:requests:key:key")
     await asyncio.sleep(0.21)
 
     first = await limiter.admit(asks, "again_1", 1, None)
-    swept = await books(redis)
     await limiter.admit(asks, "again_2", 1, None)
 
     assert first.standings[0].remaining == 149
+    assert list((await books(redis)).values()) == [2]
+
+
+async def test_a_window_costs_the_same_however_much_is_let_in(make: Make, redis: Redis) -> None:
+    limiter, asks = make(window=0.6), caller(Terms(rpm=1_000_000), Terms(ipm=1_000_000))
+
+    for number in range(1500):
+        await limiter.admit(asks, f"req_{number}", 3, None)
+
+    assert await redis.strlen("gw:{team}:limit:window:requests:key:key") <= 6 + 62 * 10
+    assert await redis.strlen("gw:{team}:limit:window:images:team") <= 6 + 62 * 10
+    both = await books(redis)
+    assert both["gw:{team}:limit:window:images:team"] == 3 * both["gw:{team}:limit:window:requests:key:key"]
+
+
+async def test_lapsed_leases_are_swept(make: Make, redis: Redis) -> None:
+    limiter, asks = make(lease=0.1), caller(Terms(concurrency=200))
+    await asyncio.gather(*(ask(limiter, asks, f"req_{number}") for number in range(150)))
+    await redis.persist("gw:{team}:limit:concurrency:key:key")
+    await asyncio.sleep(0.11)
+
+    await limiter.admit(asks, "again_1", 1, None)
+    swept = await books(redis)
+    await limiter.admit(asks, "again_2", 1, None)
+
     assert list(swept.values()) == [51]
     assert list((await books(redis)).values()) == [2]
+
+
+async def test_images_are_given_back_where_they_were_taken(make: Make, redis: Redis) -> None:
+    limiter, asks = make(window=1.2), caller(Terms(ipm=4))
+    await limiter.admit(asks, "req_1", 2, None)
+    await asyncio.sleep(0.3)
+    await limiter.admit(asks, "req_2", 2, None)
+
+    await limiter.give_back(asks, "req_2", 1)
+    wait = await wait_of(limiter, asks, "req_3", wanted=2)
+    await limiter.give_back(asks, "req_1", 2)
+
+    assert wait <= 0.9  # one of the first two must lapse, not of the second
+    assert list((await books(redis)).values()) == [1]
+
+
+async def test_what_was_taken_a_window_ago_is_not_given_back(make: Make, redis: Redis) -> None:
+    limiter, asks = make(window=0.2), caller(Terms(ipm=4))
+    await limiter.admit(asks, "req_1", 3, None)
+    await asyncio.sleep(0.21)
+    await limiter.admit(asks, "req_2", 3, None)
+
+    await limiter.give_back(asks, "req_1", 3)
+
+    assert list((await books(redis)).values()) == [3]
 
 
 async def test_a_lowered_limit_refuses_until_enough_has_lapsed(make: Make) -> None:
@@ -274,7 +334,7 @@ async def test_a_flushed_script_is_sent_again(make: Make, redis: Redis, errors: 
     answers = await asyncio.gather(*(ask(limiter, asks, f"req_{number}") for number in range(2, 60)))
 
     assert (let_in(answers), errors.count) == (58, 0)
-    assert await books(redis) == {"gw:{team}:limit:requests:key:key": 59}
+    assert await books(redis) == {"gw:{team}:limit:window:requests:key:key": 59}
 
 
 async def test_an_emptied_server_only_forgets(make: Make, redis: Redis, errors: Errors) -> None:
@@ -330,7 +390,7 @@ async def test_a_full_server_still_finds_pictures_and_the_worker_limits(
         await redis.config_set("maxmemory", "0")
 
     assert [answer.found for answer in answers if isinstance(answer, Admission)] == [[b"picture"]] * 2
-    assert await books(redis) == {f"gw:{{team}}:limit:{measure}:key:key": 1 for measure in ("images", "requests")}
+    assert await books(redis) == {f"gw:{{team}}:limit:window:{measure}:key:key": 1 for measure in ("images", "requests")}
     assert errors.count == 3
 
 
