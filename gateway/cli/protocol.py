@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.render import error_reply
-from gateway.web.scope import BODY_FOLLOWS, GONE, REQUEST
+from gateway.web.scope import BODY, GONE, REQUEST
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -32,6 +32,9 @@ _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 class GatheringProtocol(HttpToolsProtocol):
     """HttpToolsProtocol over a transport that gathers what is written within one turn of the event loop."""
 
+    _idle_since: float | None = None
+    """Since when there is nothing to do, by the loop's clock; None while there is."""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
@@ -42,6 +45,45 @@ class GatheringProtocol(HttpToolsProtocol):
         Java's HttpClient and `curl --http2` make one with every first request; the parser would drop the body after it.
         """
         super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
+    # uvicorn makes and cancels a timer for each answer; here one a connection looks whether it was idle all the time.
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def on_response_complete(self) -> None:
+        """Go on with a request that came too soon, or wait for the next one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_after(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been idle too long."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_again_after(left)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _look_again_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         """Begin a request, which may ask at any time whether its client is still there."""
@@ -73,9 +115,6 @@ class GatheringProtocol(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
 
-    _head: bytes | None = None
-    _length = 0
-
     def whole_body(self) -> bytes | None:
         """Receive the request's body, if all of it is there already."""
         if self.more_body or self.disconnected or self.response_complete:
@@ -87,22 +126,18 @@ class _Cycle(RequestResponseCycle):
         return body
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - a dict; its type alone makes six
-        """Send a part of the answer; a head whose body follows at once waits for it."""
-        if self._head is not None:
-            if not self._follow(self._head, message["body"], more_body=message.get("more_body", False)):
-                await super().send(message)
-        elif self.response_started or BODY_FOLLOWS not in message or (head := self._plain(message)) is None:
+        """Send a part of the answer; where the head has the whole body with it, both at one go."""
+        if BODY not in message or not self._answer(message):
             await super().send(message)
-        else:
-            self._head, self.response_started, self.waiting_for_100_continue = head, True, False
 
-    def _plain(self, message: dict[str, Any]) -> bytes | None:
-        """A head that is to be written and nothing else; None where uvicorn has to look at it."""
+    def _answer(self, message: dict[str, Any]) -> bool:
+        """Write a plain answer, and take its body out of the message; False where uvicorn has to look at it."""
         headers: list[tuple[bytes, bytes]] = message["headers"]
+        body: bytes = message[BODY]
         fields = dict(headers)
-        length = fields.get(b"content-length")
         if (
-            length is None
+            fields.get(b"content-length") != b"%d" % len(body)
+            or self.response_started
             or not self.keep_alive
             or self.disconnected
             or self.flow.write_paused
@@ -111,27 +146,16 @@ class _Cycle(RequestResponseCycle):
             or self.scope["method"] == "HEAD"
             or not fields.keys().isdisjoint(_NOT_PLAIN)
         ):
-            return None
-        head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join([b"%b: %b\r\n" % header for header in headers]))
+            return False
+        head = b"%b%b\r\n\r\n" % (STATUS_LINE[message["status"]], b"\r\n".join(map(b": ".join, headers)))
         lines = len(headers) + 2
         # No control characters but the ends of lines and tabs: a value must not begin a line of its own.
         if head.count(b"\r\n") != lines or len(head.translate(None, _CONTROLS)) != len(head) - 2 * lines:
-            return None
-        self._length = int(length)
-        return head
-
-    def _follow(self, head: bytes, body: bytes, *, more_body: bool) -> bool:
-        """Write a head, and with it the body if that is all of it; whether it is."""
-        self._head = None
-        if self.disconnected:
-            return True
-        transport = cast("_Gathering", self.transport)
-        if more_body or len(body) != self._length:
-            self.chunked_encoding, self.expected_content_length = False, self._length
-            transport.write(head)
             return False
-        transport.write_now(head + body)
-        self.response_complete = True
+        del message[BODY]
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        cast("_Gathering", self.transport).write_now(head + body)
         self.message_event.set()
         self.on_response()
         return True

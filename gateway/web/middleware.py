@@ -16,7 +16,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import BODY_FOLLOWS, HEADERS, OUTCOME, REQUEST, Incoming
+from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, Incoming
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -137,9 +137,10 @@ async def send_reply(reply: Reply, send: Send) -> None:
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
     try:
         if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
-            start[BODY_FOLLOWS] = True
+            start[BODY] = reply.pieces[0]
             await send(start)
-            await send({"type": "http.response.body", "body": reply.pieces[0]})
+            if BODY in start:
+                await send({"type": "http.response.body", "body": reply.pieces[0]})
         else:
             await send(start)
             await _send_pieces(reply, send)

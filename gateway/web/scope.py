@@ -16,8 +16,8 @@ DEPLOYMENT: Final = "gateway.deployment"
 """The model that an Azure path names; absent on all other paths."""
 REQUEST: Final = "gateway.request"
 """A weak reference to what the server knows of the request (`Incoming`); only our own server puts it there."""
-BODY_FOLLOWS: Final = "gateway.body_follows"
-"""In the message that starts an answer: its body is sent next, without waiting for anything."""
+BODY: Final = "gateway.body"
+"""In the message that starts an answer: all of its body. A server of ours that has sent both takes it out again."""
 
 
 class Incoming(Protocol):
