@@ -5,6 +5,14 @@ from gateway.core.keys import Caller, Keyring, unknown_key, well_formed
 from gateway.ports import DatabaseUnavailableError, Directory
 
 
+def known(keyring: Keyring, directory: Directory | None, secret: bytes | str | None) -> Caller | None:
+    """Who holds a key, as far as this process knows; None too for what is no secret."""
+    if not isinstance(secret, bytes):
+        return None
+    caller = keyring.find(secret)
+    return directory.find(secret) if caller is None and directory is not None else caller
+
+
 async def identify(keyring: Keyring, directory: Directory | None, secret: bytes | str | None) -> Caller:
     """Find who holds a key; a well-formed one that this process does not know may have been made just now.
 
@@ -18,12 +26,10 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
         return await _named(keyring, directory, secret)
     if not secret:
         raise unknown_key(secret)
-    caller = keyring.find(secret)
-    if caller is None and directory is not None:
+    caller = known(keyring, directory, secret)
+    if caller is None and directory is not None and well_formed(secret):
+        await _refresh(directory)
         caller = directory.find(secret)
-        if caller is None and well_formed(secret):
-            await _refresh(directory)
-            caller = directory.find(secret)
     if caller is None:
         raise unknown_key(secret)
     return caller

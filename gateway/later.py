@@ -68,10 +68,10 @@ class Later:
         taken: list[bytes | Form] = []
 
         async def read() -> bytes | Form:
-            taken.append(await asked.read())
+            taken.append(await asked.read() if asked.body is None else asked.body)
             return taken[0]
 
-        named = msgspec.structs.replace(asked, read=read, attempt=asked.attempt or PREFIX + token_hex(16))
+        named = msgspec.structs.replace(asked, read=read, body=None, attempt=asked.attempt or PREFIX + token_hex(16))
         order = await self.gateway.accept(secret, named, outcome)
         # The body is kept until it is written down, and no longer.
         order = msgspec.structs.replace(order, asked=msgspec.structs.replace(named, read=asked.read))

@@ -11,7 +11,7 @@ from secrets import token_bytes
 
 import msgspec
 
-from gateway.callers import identify
+from gateway.callers import identify, known
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
@@ -27,6 +27,7 @@ from gateway.core.order import (
     Picture,
     Place,
     Understood,
+    media_name,
     policy_of,
     scope_of,
 )
@@ -79,7 +80,11 @@ class Gateway:
         """
         started = self.clock.monotonic()
         caller = await self.authenticate(secret, outcome)
-        found = await self._understand(caller, asked, outcome)
+        policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
+        scope = scope_of(self.options.cache_scope, caller)
+        found = await understand(self.memo, asked, policy, scope, self._read)
+        note(found, outcome)
+        check_model(caller, found.plan.model.id)
         patience = None if found.stream else asked.patience
         wait = min(self.options.answer_timeout, patience or self.options.answer_timeout)
         return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
@@ -96,9 +101,11 @@ class Gateway:
             await self.repeated.failed(order, error)
             raise
         finally:
-            await self._leave(order)
+            if order.place is not None:
+                await self._leave(order)
         await self._count(order, pictures)
-        await self.repeated.drew(order, pictures)
+        if order.asked.attempt is not None:
+            await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
 
     async def each(self, order: Order) -> AsyncIterator[Picture | None]:
@@ -129,7 +136,7 @@ class Gateway:
 
     async def authenticate(self, secret: bytes | str | None, outcome: Outcome) -> Caller:
         """Key → Caller; a str is the id of a key whose secret was told before."""
-        caller = await identify(self.keyring, self.directory, secret)
+        caller = known(self.keyring, self.directory, secret) or await identify(self.keyring, self.directory, secret)
         outcome.key, outcome.team = caller.key, caller.team
         check_standing(caller, self.clock.now())
         return caller
@@ -146,11 +153,11 @@ class Gateway:
 
     async def admit(self, order: Order) -> Order:
         """Rate windows and places, in one step, which looks for kept pictures on its way; a repeat had both before."""
-        if (repeat := await self.repeated.claim(order)) is not None:
+        if order.asked.attempt is not None and (repeat := await self.repeated.claim(order)) is not None:
             return msgspec.structs.replace(order, repeat=repeat)
-        fingerprints = [payload.fingerprint for payload in order.plan.payloads]
-        names = [self.cache.name(fingerprint) for fingerprint in fingerprints] if order.asked.look_up else None
-        admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(fingerprints), names)
+        payloads, name = order.plan.payloads, self.cache.name
+        names = [name(payload.fingerprint) for payload in payloads] if order.asked.look_up else None
+        admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(payloads), names)
         place = Place() if admission.leased else None
         return msgspec.structs.replace(order, standings=admission.standings, found=admission.found, place=place)
 
@@ -161,7 +168,7 @@ class Gateway:
         if order.found is None:
             return None
         found = self.cache.read(order.plan.payloads[slot].fingerprint, order.found[slot])
-        if found is None or not await self.gallery.has(found.url):
+        if found is None or not (media_name(found.url) is None or await self.gallery.has(found.url)):
             return None
         return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
 
@@ -284,14 +291,6 @@ class Gateway:
         outcome.cache, outcome.images = WORDS[max(states)], len(states)
         if joined := states.count(CacheState.JOINED):  # whoever drew them counts them
             await self.limiter.give_back(order.caller, outcome.request_id, joined)
-
-    async def _understand(self, caller: Caller, asked: Asked, outcome: Outcome) -> Understood:
-        policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
-        scope = scope_of(self.options.cache_scope, caller)
-        understood = await understand(self.memo, asked, policy, scope, self._read)
-        note(understood, outcome)
-        check_model(caller, understood.plan.model.id)
-        return understood
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)

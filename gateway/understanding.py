@@ -21,7 +21,7 @@ Read = Callable[[Asked, bytes | Form, Policy, str], Understood]
 
 async def understand(memo: Memo, asked: Asked, policy: Policy, scope: str, read: Read) -> Understood:
     """Take in a body and have it read, unless the same was read before."""
-    data = await asked.read()
+    data = asked.body if asked.body is not None else await asked.read()
     if isinstance(data, Form) or len(data) > _LARGE:
         return await asyncio.to_thread(read, asked, data, policy, scope)
     key = (asked.dialect, asked.model, data, policy, scope)

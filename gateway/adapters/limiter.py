@@ -148,8 +148,8 @@ class RedisLimiter:
         answer = await self._store.run_script(self._script, keys, "admit", books.terms, request_id, wanted)
         refusing, wait, leased, *rest = cast("list[int]", answer)
         told = 2 * len(books.told)
-        used, resets = rest[:told:2], rest[1:told:2]
-        standings = standings_of(zip(books.told, used, (reset / 1000 for reset in resets), strict=True))
+        resets = [reset / 1000 for reset in rest[1:told:2]]
+        standings = standings_of(zip(books.told, rest[:told:2], resets, strict=True))
         refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
         found = cast("list[bytes | None]", rest[told:])
         return Verdict(standings, refusal, bool(leased)), None if lookups is None else found

@@ -143,8 +143,10 @@ class RedisStore:
         digest = self._digests.get(source)
         if digest is None:
             digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        waiter = self._waiter()
+        self._carrier.send(("EVALSHA", digest, len(keys), *keys, *arguments), waiter)
         try:
-            return await self.execute("EVALSHA", digest, len(keys), *keys, *arguments)
+            return await waiter
         except NoScriptError:
             # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
             return await self.execute("EVAL", source, len(keys), *keys, *arguments)

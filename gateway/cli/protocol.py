@@ -115,9 +115,9 @@ class GatheringProtocol(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
 
-    def whole_body(self) -> bytes | None:
-        """Receive the request's body, if all of it is there already."""
-        if self.more_body or self.disconnected or self.response_complete:
+    def whole_body(self, limit: int) -> bytes | None:
+        """Receive the request's body, if all of it is there already and it has at most `limit` bytes."""
+        if self.more_body or self.disconnected or self.response_complete or len(self.body) > limit:
             return None
         body, self.body = bytes(self.body), bytearray()
         self.message_event.clear()

@@ -98,17 +98,21 @@ def limits_of(caller: Caller) -> tuple[Limit, ...]:
 
 
 def standings_of(used: Iterable[tuple[Limit, int, float]]) -> tuple[Standing, ...]:
-    """The tightest standing of requests and of images, out of what is used of each limit and when all of it is free."""
-    tightest: dict[Measure, Standing] = {}
+    """The tightest standing of requests and of images, out of what is used of each limit and when all of it is free.
+
+    What is used of one measure comes together, as in `limits_of`.
+    """
+    standings: list[Standing] = []
     for limit, count, reset in used:
         measure, most = limit.measure, limit.most
         if measure == "concurrency":
             continue
-        remaining = max(0, most - count)
-        known = tightest.get(measure)
-        if known is None or (remaining, most) < (known.remaining, known.limit):
-            tightest[measure] = Standing(measure, most, remaining, reset)
-    return tuple(tightest.values())
+        standing = Standing(measure, most, most - count if count < most else 0, reset)
+        if not standings or standings[-1].measure != measure:
+            standings.append(standing)
+        elif standing.is_tighter_than(standings[-1]):
+            standings[-1] = standing
+    return tuple(standings)
 
 
 def refused(refusal: Refusal, standings: tuple[Standing, ...]) -> GatewayError:

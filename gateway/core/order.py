@@ -78,6 +78,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     """The Idempotency-Key: by it the same request is known when it comes again."""
     gone: Callable[[], bool] = stays
     """Whether the caller is known to have hung up."""
+    body: bytes | None = None
+    """The body, where it need not be read any more."""
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):

@@ -21,7 +21,7 @@ from gateway.core.request import Dialect, Form, plain
 from gateway.later import Asking, Later
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
-from gateway.web.middleware import read_body
+from gateway.web.middleware import body_at_once, read_body
 from gateway.web.openapi import document
 from gateway.web.places import WebOptions, origin
 from gateway.web.render import (
@@ -42,6 +42,7 @@ from gateway.web.uploads import read_form
 # `curl -d` says form where it means JSON, and some clients say nothing at all.
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded"})
 
+_JSON: Final = b"application/json"
 _FORM: Final = b"multipart/form-data"
 _FORM_LENGTH: Final = len(_FORM)
 _SECONDS: Final = re.compile(rb"[0-9]{1,7}(\.[0-9]{1,6})?")
@@ -194,10 +195,10 @@ class Endpoints:
         return origin(scope, self.options).decode() if self.gateway.gallery.media is not None else ""
 
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
-        headers = scope[HEADERS]
+        headers: dict[bytes, bytes] = scope[HEADERS]
+        content_type = headers.get(b"content-type", b"")
 
         async def read() -> bytes | Form:
-            content_type = headers.get(b"content-type", b"")
             if content_type[:_FORM_LENGTH].lower() == _FORM and dialect is not Dialect.GENERATIONS:
                 return await read_form(content_type, await read_body(scope, receive, self.options.max_form))
             _expect_json(content_type, dialect)
@@ -205,6 +206,7 @@ class Endpoints:
 
         directives = _directives(headers.get(b"cache-control"))
         no_store = "no-store" in directives
+        is_plain = content_type == _JSON and dialect is not Dialect.VARIATIONS
         return Asked(
             read,
             dialect,
@@ -216,6 +218,7 @@ class Endpoints:
             keep=not no_store,
             attempt=name_of(_text(headers.get(b"idempotency-key"))),
             gone=scope.get(GONE, stays),
+            body=body_at_once(scope, self.options.max_body) if is_plain else None,
         )
 
 
@@ -239,8 +242,6 @@ def _directives(cache_control: bytes | None) -> frozenset[str]:
 
 
 def _expect_json(content_type: bytes, dialect: Dialect) -> None:
-    if content_type == b"application/json" and dialect is not Dialect.VARIATIONS:
-        return
     kind = content_type.decode("latin-1").partition(";")[0].strip().lower()
     known = kind in _JSON_TYPES or (kind.startswith("application/") and kind.endswith("+json"))
     if known and dialect is not Dialect.VARIATIONS:

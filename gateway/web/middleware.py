@@ -170,8 +170,7 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
     """
     headers = dict(raw)
     repeated = len(headers) != len(raw)
-    pairs = raw if repeated else headers.items()
-    length = sum([len(name) + len(value) for name, value in pairs])
+    length = sum([len(name) + len(value) for name, value in raw])
     if len(raw) > _MOST_HEADERS or length > _LONGEST_HEADERS:
         message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
         raise GatewayError(Kind.INVALID_HEADERS, message)
@@ -194,13 +193,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     announced = scope[HEADERS].get(b"content-length", b"0")
     if not announced.isdigit() or len(announced) > _LONGEST_LENGTH or int(announced) > limit:
         raise _too_large(limit)
+    body = body_at_once(scope, limit)
+    return await _read(receive, limit) if body is None else body
+
+
+def body_at_once(scope: Scope, limit: int) -> bytes | None:
+    """A request's body of at most `limit` bytes, where all of it is there already."""
     request: Callable[[], Incoming | None] | None = scope.get(REQUEST)
     incoming = None if request is None else request()
-    if incoming is not None and (body := incoming.whole_body()) is not None:
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    return await _read(receive, limit)
+    return None if incoming is None else incoming.whole_body(limit)
 
 
 async def _read(receive: Receive, limit: int) -> bytes:

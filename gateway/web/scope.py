@@ -23,8 +23,8 @@ BODY: Final = "gateway.body"
 class Incoming(Protocol):
     """A request, as the server has it."""
 
-    def whole_body(self) -> bytes | None:
-        """The body, without waiting for it; None where it has not all come yet, or was received before."""
+    def whole_body(self, limit: int) -> bytes | None:
+        """The body, without waiting for it; None where it is longer, has not all come yet, or was received before."""
 
 
 def begin(scope: Scope, endpoint: str) -> Outcome:
