@@ -44,7 +44,7 @@ class LimiterOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Books:
-    """What a caller's limits are counted in; `told` are those whose standing is. `terms` are as the script reads them."""
+    """What a caller's limits are counted in. The standings of `told` are told; `terms` are as the script reads them."""
 
     caller: Caller
     limits: tuple[Named, ...]

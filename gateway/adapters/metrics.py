@@ -10,7 +10,6 @@ import contextlib
 import threading
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -78,8 +77,9 @@ class Metrics:
         )
         self._keys = _children(keys)
         self._reloaded = _gauge(registry, "config_last_reload_successful", _RELOADED, "livemin")
-        self._over: Final[deque[Outcome]] = deque()
+        self._over: dict[_Alike, list[float]] = {}
         self._counting: Final = threading.Lock()
+        self._noting: Final = threading.Lock()
         self.reloaded(successful=True)
 
     def reloaded(self, *, successful: bool) -> None:
@@ -88,7 +88,13 @@ class Metrics:
 
     def request(self, outcome: Outcome) -> None:
         """Count a request that is over: with the others of this moment, unless another worker may be asked for it."""
-        self._over.append(outcome)
+        words = outcome.endpoint, outcome.model, outcome.team, outcome.code
+        alike = words, outcome.cache, outcome.adjusted, outcome.states, outcome.micro_usd
+        with self._noting:
+            took = self._over.get(alike)
+            if took is None:
+                took = self._over[alike] = []
+            took.append(outcome.ms / 1000)
         if self._workers_dir is not None:
             self.count()
 
@@ -104,13 +110,10 @@ class Metrics:
 
     def count(self) -> None:
         """Count all requests that are over; any thread may call it."""
-        with self._counting:
-            alike: defaultdict[_Alike, list[float]] = defaultdict(list)
-            while self._over:
-                one = self._over.popleft()
-                words = one.endpoint, one.model, one.team, one.code
-                alike[words, one.cache, one.adjusted, one.states, one.micro_usd].append(one.ms / 1000)
-            for kind, seconds in alike.items():
+        with self._counting:  # who scrapes waits for those whom somebody else is counting
+            with self._noting:
+                over, self._over = self._over, {}
+            for kind, seconds in over.items():
                 self._count(kind, seconds)
 
     def _count(self, kind: "_Alike", seconds: list[float]) -> None:

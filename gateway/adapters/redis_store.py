@@ -134,7 +134,7 @@ class RedisStore:
         found: list[bytes | None] = await waiter
         return found
 
-    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> object:
         """Run a Lua script on keys of one server; only one that does not know it yet is sent the source.
 
         Raises:

@@ -80,7 +80,7 @@ class Store(Protocol):
     def post(self, *command: str | bytes | float) -> None:
         """Run a command that nobody waits for."""
 
-    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> object:
         """Run a Lua script on keys of one server, which need not know it yet; as `execute`."""
 
 

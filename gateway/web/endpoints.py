@@ -167,7 +167,7 @@ class Endpoints:
         if order.stream:
             await self.later.check(order)  # once its head is out, it can no longer be told to ask elsewhere
             return stream_reply(self.gateway, order)
-        place = self._origin(scope).encode()
+        place = self._origin(scope)
         try:
             if self.options.keepalive_after > 0:
                 return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
@@ -188,7 +188,7 @@ class Endpoints:
         if job.ended is None or job.ended.error is not None:
             return job_reply(job)
         answer, close = await self.later.answer(job.ended)
-        return done_reply(job, answer, self._origin(scope).encode(), close)
+        return done_reply(job, answer, self._origin(scope), close)
 
     def _origin(self, scope: Scope) -> str:
         # Only what lies in our own store needs the name by which the caller knows us.

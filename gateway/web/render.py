@@ -119,7 +119,7 @@ def error_body(error: GatewayError) -> dict[str, object]:
     return {**error.body}
 
 
-def images_reply(answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
+def images_reply(answer: Answer, origin: str, close: Callable[[], None]) -> Reply:
     """OpenAI's ImagesResponse; `origin` begins the addresses in our own store, `close` lets go of the pictures."""
     headers = [
         JSON,
@@ -152,12 +152,12 @@ def job_reply(job: Job) -> Reply:
     return json_reply(told if error is None else {**told, "error": error.body})
 
 
-def done_reply(job: Job, answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
+def done_reply(job: Job, answer: Answer, origin: str, close: Callable[[], None]) -> Reply:
     """A job with its pictures: what is told of a job and OpenAI's ImagesResponse are one object."""
     return _pictures([JSON], orjson.dumps(describe(job))[:-1] + b",", answer, origin, close)
 
 
-def _pictures(headers: Headers, begun: bytes, answer: Answer, origin: bytes, close: Callable[[], None]) -> Reply:
+def _pictures(headers: Headers, begun: bytes, answer: Answer, origin: str, close: Callable[[], None]) -> Reply:
     head = begun + b'"created":%d,"data":[' % answer.created
     usage = USAGE if answer.usage else b""
     if answer.format == "url":
@@ -255,7 +255,7 @@ def _facts(pictures: list[Picture]) -> bytes:
     return told
 
 
-def _opening(index: int, picture: Picture, origin: bytes, *, both: bool) -> bytes:
+def _opening(index: int, picture: Picture, origin: str, *, both: bool) -> bytes:
     comma = b"," if index else b""
     url = b'"url":%b,' % _url(picture, origin) if both else b""
     return comma + b"{" + url + b'"b64_json":"'
@@ -271,8 +271,8 @@ async def _pieces(head: bytes, parts: list[tuple[bytes, Picture]], tail: bytes) 
     yield tail
 
 
-def _url(picture: Picture, origin: bytes) -> bytes:
-    return orjson.dumps(located(picture.url, origin.decode()))
+def _url(picture: Picture, origin: str) -> bytes:
+    return orjson.dumps(located(picture.url, origin))
 
 
 def _cache_headers(pictures: list[Picture]) -> Headers:

@@ -88,7 +88,7 @@ def _failed(outcome: Outcome, error: GatewayError) -> bytes:
     return b"event: error\ndata: " + orjson.dumps({"type": "error", "error": error_body(error)}) + b"\n\n"
 
 
-async def kept_alive(gateway: Gateway, order: Order, origin: bytes, silence: float) -> Reply:
+async def kept_alive(gateway: Gateway, order: Order, origin: str, silence: float) -> Reply:
     """The ordinary reply; after `silence` seconds without it, one that begins with white space.
 
     For proxies that cut a silent connection. The status is 200 from then on, an error comes as the body.
@@ -102,7 +102,7 @@ async def kept_alive(gateway: Gateway, order: Order, origin: bytes, silence: flo
     return Reply(200, headers, None, _after_blanks(gateway, task, order), order.held.close)
 
 
-async def _drawn(gateway: Gateway, order: Order, origin: bytes) -> Reply:
+async def _drawn(gateway: Gateway, order: Order, origin: str) -> Reply:
     return images_reply(await gateway.generate(order), origin, order.held.close)
 
 

@@ -38,7 +38,7 @@ class NoStore:
     def post(self, *command: str | bytes | float) -> None:
         return None
 
-    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | float) -> object:
+    async def run_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> object:
         raise StoreUnavailableError
 
 
