@@ -95,15 +95,11 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        try:
-            pictures = await together([self._picture(order, slot) for slot in range(len(order.plan.payloads))])
-        except GatewayError as error:
-            await self.repeated.failed(order, error)
-            raise
-        finally:
-            if order.place is not None:
-                await self._leave(order)
-        await self._count(order, pictures)
+        found = [await self.recall(order, slot) for slot in range(len(order.plan.payloads))]
+        pictures = [picture for picture in found if picture is not None]
+        if len(pictures) < len(found):
+            pictures = await self._draw(order, found)
+        _note(order.outcome, pictures)
         if order.asked.attempt is not None:
             await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
@@ -127,7 +123,8 @@ class Gateway:
         finally:
             await self._leave(order)
             if pictures:
-                await self._count(order, pictures)
+                _note(order.outcome, pictures)
+                await self._give_back(order, pictures)
         await self.repeated.drew(order, pictures)
 
     async def plan(self, order: Order) -> dict[str, object]:
@@ -248,11 +245,24 @@ class Gateway:
             created, pictures, order.format, order.usage, order.plan.adjustments, order.standings, order.replayed
         )
 
-    async def _picture(self, order: Order, slot: int) -> Picture:
-        return await self.recall(order, slot) or await self.join(order, slot)
+    async def _draw(self, order: Order, found: list[Picture | None]) -> list[Picture]:
+        """Have drawn what was not found."""
+        try:
+            pictures = await together([self._unless(one, order, slot) for slot, one in enumerate(found)])
+        except GatewayError as error:
+            await self.repeated.failed(order, error)
+            raise
+        finally:
+            await self._leave(order)
+        await self._give_back(order, pictures)
+        return pictures
+
+    async def _unless(self, found: Picture | None, order: Order, slot: int) -> Picture:
+        return found or await self.join(order, slot)
 
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
-        return await self.materialize(order, await self._picture(order, slot))
+        picture = await self.recall(order, slot) or await self.join(order, slot)
+        return await self.materialize(order, picture)
 
     async def _fly(self, order: Order, slot: int, audience: Audience) -> Flown:
         if order.place is not None:
@@ -284,16 +294,19 @@ class Gateway:
         if order.place is not None and order.place.leave():
             await self.limiter.release(order.caller, order.outcome.request_id)
 
-    async def _count(self, order: Order, pictures: list[Picture]) -> None:
-        outcome = order.outcome
-        states = [picture.cache for picture in pictures]
-        outcome.states = tuple([WORDS[state] for state in states])
-        outcome.cache, outcome.images = WORDS[max(states)], len(states)
-        if joined := states.count(CacheState.JOINED):  # whoever drew them counts them
-            await self.limiter.give_back(order.caller, outcome.request_id, joined)
+    async def _give_back(self, order: Order, pictures: list[Picture]) -> None:
+        """What was joined does not count: whoever had it drawn counts it."""
+        if joined := sum(picture.cache is CacheState.JOINED for picture in pictures):
+            await self.limiter.give_back(order.caller, order.outcome.request_id, joined)
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)
         if asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
         return meaning(request, self.translate(request, policy, scope), self.options.rules)
+
+
+def _note(outcome: Outcome, pictures: list[Picture]) -> None:
+    states = [picture.cache for picture in pictures]
+    outcome.states = tuple([WORDS[state] for state in states])
+    outcome.cache, outcome.images = WORDS[max(states)], len(states)

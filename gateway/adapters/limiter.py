@@ -28,7 +28,9 @@ Lookups = Sequence[str]
 
 _MOST_CALLERS: Final = 10_000
 _RENEWED_AT_ONCE: Final = 1000
-# As the script reads them.
+# Where the script's answer tells what is used.
+_USED: Final = 3
+# As the script reads the terms.
 _BYTES: Final = 6
 _LARGEST: Final = 256**_BYTES - 1
 
@@ -91,23 +93,27 @@ class RedisLimiter:
         books = self._books_of(caller)
         if not books.limits:
             return Admission(request_id, found=await self._look_up(lookups))
-        found = None
+        found: list[bytes | None] | None = None
         if lookups is not None and self._cache is not None:
             found = await self._look_up(lookups)
             wanted, lookups = _missing(found, wanted), None
+        keys = (*books.keys, _note_of(caller, request_id), *(lookups or ()))
         try:
-            verdict, seen = await self._ask(books, request_id, wanted, lookups)
+            answer = await self._store.run_script(self._script, keys, "admit", books.terms, request_id, wanted)
+            verdict, seen = _read(books, cast("list[int]", answer))
+            found = seen if lookups is not None else found
         except StoreUnavailableError:
-            # Only the script may have failed, as when a full server refuses to write: it can still be read.
-            seen = await self._look_up(lookups)
-            images = _missing(seen, wanted)
+            if lookups is not None:
+                # Only the script may have failed, as when a full server refuses to write: it can still be read.
+                found = await self._look_up(lookups)
+            images = wanted if lookups is None else _missing(found, wanted)
             verdict = self._windows.admit(books.limits, images, request_id, self._clock.monotonic())
         if verdict.refusal is not None:
             self._observer.limited(caller.team, verdict.refusal.limit.name)
             raise refused(verdict.refusal, verdict.standings)
         if verdict.leased:
             self._windows.hold(books.places, request_id)
-        return Admission(request_id, verdict.standings, seen if found is None else found, verdict.leased)
+        return Admission(request_id, verdict.standings, found, verdict.leased)
 
     async def release(self, caller: Caller, request_id: str) -> None:  # noqa: ARG002 - its places are noted here
         """Give the place at once back, where there is one; never raises."""
@@ -140,19 +146,6 @@ class RedisLimiter:
         while True:
             await asyncio.sleep(self._lease / 3)
             await self.renew()
-
-    async def _ask(
-        self, books: _Books, request_id: str, wanted: int, lookups: Lookups | None
-    ) -> tuple[Verdict, list[bytes | None] | None]:
-        keys = (*books.keys, _note_of(books.caller, request_id), *(lookups or ()))
-        answer = await self._store.run_script(self._script, keys, "admit", books.terms, request_id, wanted)
-        refusing, wait, leased, *rest = cast("list[int]", answer)
-        told = 2 * len(books.told)
-        resets = [reset / 1000 for reset in rest[1:told:2]]
-        standings = standings_of(zip(books.told, rest[:told:2], resets, strict=True))
-        refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
-        found = cast("list[bytes | None]", rest[told:])
-        return Verdict(standings, refusal, bool(leased)), None if lookups is None else found
 
     async def _look_up(self, lookups: Lookups | None) -> list[bytes | None] | None:
         if lookups is None:
@@ -198,6 +191,16 @@ class RedisLimiter:
             places=keys["concurrency"],
             terms=b"".join([*terms, *(_packed(limit.most) for _, limit in limits)]),
         )
+
+
+def _read(books: _Books, answer: list[int]) -> tuple[Verdict, list[bytes | None]]:
+    """What the script answers: the verdict, and what was looked up."""
+    refusing, wait, leased = answer[:_USED]
+    found = _USED + 2 * len(books.told)
+    resets = [reset / 1000 for reset in answer[_USED + 1 : found : 2]]
+    standings = standings_of(zip(books.told, answer[_USED:found:2], resets, strict=True))
+    refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
+    return Verdict(standings, refusal, bool(leased)), cast("list[bytes | None]", answer[found:])
 
 
 def _key_of(caller: Caller, limit: Limit) -> str:

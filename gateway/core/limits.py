@@ -107,11 +107,12 @@ def standings_of(used: Iterable[tuple[Limit, int, float]]) -> tuple[Standing, ..
         measure, most = limit.measure, limit.most
         if measure == "concurrency":
             continue
-        standing = Standing(measure, most, most - count if count < most else 0, reset)
-        if not standings or standings[-1].measure != measure:
-            standings.append(standing)
-        elif standing.is_tighter_than(standings[-1]):
-            standings[-1] = standing
+        remaining = most - count if count < most else 0
+        known = standings[-1] if standings else None
+        if known is None or known.measure != measure:
+            standings.append(Standing(measure, most, remaining, reset))
+        elif remaining < known.remaining or (remaining == known.remaining and most < known.limit):
+            standings[-1] = Standing(measure, most, remaining, reset)
     return tuple(standings)
 
 

@@ -17,10 +17,6 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     remaining: int
     reset: float
 
-    def is_tighter_than(self, other: "Standing") -> bool:
-        """Whether less remains here; where as much does, whether less was allowed."""
-        return self.remaining < other.remaining or (self.remaining == other.remaining and self.limit < other.limit)
-
 
 @lru_cache(maxsize=4096)
 def go_duration(seconds: float) -> str:

@@ -70,13 +70,12 @@ class Front:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
                 outcome.code = outcome.code or "ok"
-                message["headers"] = [
-                    *message["headers"],
+                message["headers"] += (
                     (b"x-request-id", outcome.request_id.encode()),
                     (b"openai-processing-ms", b"%d" % ((clock() - started) * 1000)),
                     _VERSION,
                     _NO_SNIFFING,
-                ]
+                )
             return send(message)
 
         try:
@@ -170,7 +169,8 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
     """
     headers = dict(raw)
     repeated = len(headers) != len(raw)
-    length = sum([len(name) + len(value) for name, value in raw])
+    names, values = (headers, headers.values()) if not repeated else zip(*raw, strict=True)
+    length = sum(map(len, names)) + sum(map(len, values))
     if len(raw) > _MOST_HEADERS or length > _LONGEST_HEADERS:
         message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
         raise GatewayError(Kind.INVALID_HEADERS, message)
