@@ -15,6 +15,9 @@ local MOST_SWEPT = 100
 local USED, SLOT = '>I6', '>I6I4' -- as struct packs them, and how long that is:
 local USED_SIZE, SLOT_SIZE = 6, 10
 
+-- Replicas have them, for a fail-over; an append-only file would hold nothing but what lapses within a minute.
+redis.set_repl(redis.REPL_REPLICA)
+
 local call, floor, pack, read, sub = redis.call, math.floor, struct.pack, struct.unpack, string.sub
 local time = call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
