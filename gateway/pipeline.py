@@ -31,7 +31,7 @@ from gateway.core.order import (
     policy_of,
     scope_of,
 )
-from gateway.core.outcome import WORDS, CacheState, Outcome
+from gateway.core.outcome import CacheState, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, translate
 from gateway.flights import (
@@ -85,8 +85,8 @@ class Gateway:
         found = await understand(self.memo, asked, policy, scope, self._read)
         note(found, outcome)
         check_model(caller, found.plan.model.id)
-        patience = None if found.stream else asked.patience
-        wait = min(self.options.answer_timeout, patience or self.options.answer_timeout)
+        longest = self.options.answer_timeout
+        wait = longest if found.stream else min(longest, asked.patience or longest)
         return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
 
     async def generate(self, order: Order) -> Answer:
@@ -98,8 +98,8 @@ class Gateway:
         found = [await self.recall(order, slot) for slot in range(len(order.plan.payloads))]
         pictures = [picture for picture in found if picture is not None]
         if len(pictures) < len(found):
-            pictures = await self._draw(order, found)
-        _note(order.outcome, pictures)
+            pictures = await self._draw(order)
+        order.outcome.drew([picture.cache for picture in pictures])
         if order.asked.attempt is not None:
             await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
@@ -121,15 +121,16 @@ class Gateway:
             await self.repeated.failed(order, error)
             raise
         finally:
-            await self._leave(order)
+            await self._release(order)
             if pictures:
-                _note(order.outcome, pictures)
+                order.outcome.drew([picture.cache for picture in pictures])
                 await self._give_back(order, pictures)
         await self.repeated.drew(order, pictures)
 
     async def plan(self, order: Order) -> dict[str, object]:
         """Tell what a generation would become; nothing is spent."""
-        return describe(order.plan, await together([self._is_cached(payload) for payload in order.plan.payloads]))
+        found = await together([self.cache.recall(payload.fingerprint) for payload in order.plan.payloads])
+        return describe(order.plan, [entry is not None and await self.gallery.has(entry.url) for entry in found])
 
     async def authenticate(self, secret: bytes | str | None, outcome: Outcome) -> Caller:
         """Key → Caller; a str is the id of a key whose secret was told before."""
@@ -155,8 +156,9 @@ class Gateway:
         payloads, name = order.plan.payloads, self.cache.name
         names = [name(payload.fingerprint) for payload in payloads] if order.asked.look_up else None
         admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(payloads), names)
-        place = Place() if admission.leased else None
-        return msgspec.structs.replace(order, standings=admission.standings, found=admission.found, place=place)
+        found = admission.found
+        place = Place(len(payloads) if found is None else found.count(None)) if admission.leased else None
+        return msgspec.structs.replace(order, standings=admission.standings, found=found, place=place)
 
     async def recall(self, order: Order, slot: int) -> Picture | None:
         """Look for a kept picture in what was found."""
@@ -177,9 +179,8 @@ class Gateway:
         own = f"{order.caller.key}:{payload.fingerprint}"
         key = own if fresh else payload.fingerprint
         alone = fresh and not order.asked.is_retry
-        patience = max(0.0, order.deadline - self.clock.monotonic())
+        patience, work = max(0.0, order.deadline - self.clock.monotonic()), partial(self._fly, order, slot)
         try:
-            work = partial(self._fly, order, slot)
             landed = await self.flights.join(key, work, patience, fresh=alone, own=own, gone=order.asked.gone)
         except TimeoutError:
             message = "The picture is still being drawn; ask again and you join it."
@@ -209,10 +210,9 @@ class Gateway:
 
     async def send(self, order: Order, payload: Payload, call: PaidCall) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
-        started = self.clock.monotonic()
+        started, plan = self.clock.monotonic(), order.plan
         code, request_id = Kind.INTERNAL_ERROR.row.code, ""
         try:
-            plan = order.plan
             drawn = await self.upstream.send(payload.body, plan.model, known_model=plan.known, progress=call)
             code, request_id = "ok", drawn.request_id
         except GatewayError as error:
@@ -224,12 +224,12 @@ class Gateway:
             order.outcome.upstream_request_ids += (request_id,) if request_id else ()
         return drawn
 
-    async def settle(self, call: PaidCall, result: Drawn | GatewayError) -> Flown:
+    async def settle(self, order: Order, slot: int, call: PaidCall, result: Drawn | GatewayError) -> Flown:
         """Ledger, budgets, cache, and those who wait elsewhere; raises the error that it was given."""
         if isinstance(result, GatewayError):
             await self.settling.failed(call, result)
             raise result
-        return await self.settling.landed(call, result)
+        return await self.settling.landed(call, result, meanwhile=partial(self._release, order, slot))
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
@@ -241,36 +241,33 @@ class Gateway:
         if order.format != "url":
             pictures = await together([self.materialize(order, picture) for picture in pictures])
         created = int(self.clock.now()) if order.repeat is None else order.repeat.created
-        return Answer(
-            created, pictures, order.format, order.usage, order.plan.adjustments, order.standings, order.replayed
-        )
+        plan = order.plan
+        return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings, order.replayed)
 
-    async def _draw(self, order: Order, found: list[Picture | None]) -> list[Picture]:
-        """Have drawn what was not found."""
+    async def _draw(self, order: Order) -> list[Picture]:
         try:
-            pictures = await together([self._unless(one, order, slot) for slot, one in enumerate(found)])
+            pictures = await together([self._picture(order, slot) for slot in range(len(order.plan.payloads))])
         except GatewayError as error:
             await self.repeated.failed(order, error)
             raise
         finally:
-            await self._leave(order)
+            await self._release(order)
         await self._give_back(order, pictures)
         return pictures
 
-    async def _unless(self, found: Picture | None, order: Order, slot: int) -> Picture:
-        return found or await self.join(order, slot)
+    async def _picture(self, order: Order, slot: int) -> Picture:
+        return await self.recall(order, slot) or await self.join(order, slot)
 
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
-        picture = await self.recall(order, slot) or await self.join(order, slot)
-        return await self.materialize(order, picture)
+        return await self.materialize(order, await self._picture(order, slot))
 
     async def _fly(self, order: Order, slot: int, audience: Audience) -> Flown:
         if order.place is not None:
-            order.place.share()
+            order.place.take_off(slot)
         try:
             return await self._pay(order, slot, audience)
         finally:
-            await self._leave(order)
+            await self._release(order, slot)
 
     async def _pay(self, order: Order, slot: int, audience: Audience) -> Flown:
         call = self.reserve(order, slot, audience)
@@ -284,19 +281,16 @@ class Gateway:
         except Exception:
             await self.settling.broke(call)
             raise
-        return await self.settle(call, result)
+        return await self.settle(order, slot, call, result)
 
-    async def _is_cached(self, payload: Payload) -> bool:
-        found = await self.cache.recall(payload.fingerprint)
-        return found is not None and await self.gallery.has(found.url)
-
-    async def _leave(self, order: Order) -> None:
-        if order.place is not None and order.place.leave():
+    async def _release(self, order: Order, slot: int | None = None) -> None:
+        """Give the place at once back if nothing needs it any more, after a picture's flight or the whole order."""
+        place = order.place
+        if place is not None and (place.leave() if slot is None else place.land(slot)):
             await self.limiter.release(order.caller, order.outcome.request_id)
 
     async def _give_back(self, order: Order, pictures: list[Picture]) -> None:
-        """What was joined does not count: whoever had it drawn counts it."""
-        if joined := sum(picture.cache is CacheState.JOINED for picture in pictures):
+        if joined := sum(picture.cache is CacheState.JOINED for picture in pictures):  # whoever drew them counts them
             await self.limiter.give_back(order.caller, order.outcome.request_id, joined)
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
@@ -304,9 +298,3 @@ class Gateway:
         if asked.model is not None:
             request = msgspec.structs.replace(request, model=asked.model)
         return meaning(request, self.translate(request, policy, scope), self.options.rules)
-
-
-def _note(outcome: Outcome, pictures: list[Picture]) -> None:
-    states = [picture.cache for picture in pictures]
-    outcome.states = tuple([WORDS[state] for state in states])
-    outcome.cache, outcome.images = WORDS[max(states)], len(states)

@@ -78,6 +78,9 @@ class Metrics:
         self._keys = _children(keys)
         self._reloaded = _gauge(registry, "config_last_reload_successful", _RELOADED, "livemin")
         self._over: dict[_Alike, list[float]] = {}
+        self._calls: dict[tuple[str, str], list[float]] = {}
+        self._paid: dict[tuple[str, str], int] = {}
+        self._under_way = 0
         self._counting: Final = threading.Lock()
         self._noting: Final = threading.Lock()
         self.reloaded(successful=True)
@@ -91,10 +94,7 @@ class Metrics:
         words = outcome.endpoint, outcome.model, outcome.team, outcome.code
         alike = words, outcome.cache, outcome.adjusted, outcome.states, outcome.micro_usd
         with self._noting:
-            took = self._over.get(alike)
-            if took is None:
-                took = self._over[alike] = []
-            took.append(outcome.ms / 1000)
+            self._over.setdefault(alike, []).append(outcome.ms / 1000)
         if self._workers_dir is not None:
             self.count()
 
@@ -113,8 +113,16 @@ class Metrics:
         with self._counting:  # who scrapes waits for those whom somebody else is counting
             with self._noting:
                 over, self._over = self._over, {}
+                calls, self._calls = self._calls, {}
+                paid, self._paid = self._paid, {}
             for kind, seconds in over.items():
                 self._count(kind, seconds)
+            for (model, code), seconds in calls.items():
+                self._upstream(model, code).inc(len(seconds))
+                _observe(self._upstream_seconds(model), seconds)
+            for (model, team), micro_usd in paid.items():
+                self._cost(model, team).inc(micro_usd / MICRO)
+            self._flights.set(self._under_way)
 
     def _count(self, kind: "_Alike", seconds: list[float]) -> None:
         words, cached, adjusted, states, micro_usd = kind
@@ -133,16 +141,19 @@ class Metrics:
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """Count a call to 302 that is over."""
-        self._upstream(model, code).inc()
-        self._upstream_seconds(model).observe(seconds)
+        with self._noting:
+            self._calls.setdefault((model, code), []).append(seconds)
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """Count what was paid."""
-        self._cost(model, caller.team).inc(micro_usd / MICRO)
+        with self._noting:
+            self._paid[model, caller.team] = self._paid.get((model, caller.team), 0) + micro_usd
 
     def flights(self, change: int) -> None:
         """Count calls under way."""
-        self._flights.inc(change)
+        self._under_way += change
+        if self._workers_dir is not None:
+            self._flights.set(self._under_way)
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value
         """Note whether a key can be used; `key` is its public id."""

@@ -29,7 +29,6 @@ _ENDPOINTS: Final = frozenset({"generations", "edits", "variations"})
 # What is counted while the database is away is kept, for so many rows; beyond that, no new ones are begun.
 _MOST_ROWS: Final = 20_000
 _TOGETHER: Final = 500
-_DAY: Final = 86_400.0
 
 Row = tuple[str, str, str, str]
 _NAMES: Final = ("requests", "cached", "joined", "failed", "saved")
@@ -42,13 +41,12 @@ class UsageCounter:
         self._database: Final = database
         self._clock: Final = clock
         self._counted: dict[Row, list[int]] = {}
-        self._begins, self._day = -_DAY, ""
 
     def request(self, outcome: Outcome) -> None:
         """Count a request for pictures that came as far as a team."""
         if outcome.endpoint not in _ENDPOINTS or not outcome.team:
             return
-        row = (self._today(), outcome.team, outcome.key, outcome.model)
+        row = (day_of(self._clock.now()), outcome.team, outcome.key, outcome.model)
         counted = self._counted.get(row)
         if counted is None:
             if len(self._counted) >= _MOST_ROWS:
@@ -60,12 +58,6 @@ class UsageCounter:
         counted[2] += joined
         counted[3] += outcome.code != _OK
         counted[4] += (cached + joined) * outcome.micro_usd
-
-    def _today(self) -> str:
-        now = self._clock.now()
-        if not self._begins <= now < self._begins + _DAY:
-            self._begins, self._day = now // _DAY * _DAY, day_of(now)
-        return self._day
 
     async def flush(self) -> None:
         """Add what was counted to the database; what could not be added is kept for the next time.

@@ -59,6 +59,7 @@ class Coerced(msgspec.Struct, frozen=True, gc=False):
 NOTHING = Coerced({})
 
 
+@lru_cache(maxsize=4096)
 def coerce(shape: Shape, asked: Geometry, policy: Policy, model: str) -> Coerced:
     """Fit everything that was said about geometry into a shape.
 
@@ -96,7 +97,6 @@ def coerce(shape: Shape, asked: Geometry, policy: Policy, model: str) -> Coerced
     return Coerced(fields, (*changed, *dropped))
 
 
-@lru_cache(maxsize=4096)
 def fit(shape: Shape, asked: Asked, policy: Policy) -> Asked | None:
     """Fit one value into a shape; None when the strict policy refuses it, or the shape takes no geometry."""
     match shape:

@@ -1,11 +1,20 @@
 """Days and months of UTC, as budgets and usage are counted by them."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+_SECONDS: Final = 86_400
 
 
 def day_of(now: float) -> str:
     """The day of UTC, `2026-11-22`."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    return _written(now // _SECONDS)
+
+
+@lru_cache(16)
+def _written(day: float) -> str:
+    return datetime.fromtimestamp(day * _SECONDS, UTC).strftime("%Y-%m-%d")
 
 
 def month_of(day: str) -> str:

@@ -153,19 +153,36 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
 
 class Place:
-    """A place among the requests at once: held by the request and by the flights it began, until the last has ended."""
+    """A place among the requests at once: held until all pictures are there that a request must have drawn.
 
-    def __init__(self) -> None:
-        self._holders = 1
+    The request waits for each of them until a flight takes off for it, which may outlive the request.
+    """
 
-    def share(self) -> None:
-        """One more holds it."""
-        self._holders += 1
+    def __init__(self, pictures: int) -> None:
+        self._awaited = pictures
+        self._flying: Final[set[int]] = set()
+        self._is_held = True
+
+    def take_off(self, slot: int) -> None:
+        """A flight draws this picture from now on."""
+        self._awaited -= 1
+        self._flying.add(slot)
+
+    def land(self, slot: int) -> bool:
+        """It is drawn, or will not be; whether the place has become free."""
+        self._flying.discard(slot)
+        return self._is_given_back()
 
     def leave(self) -> bool:
-        """One less holds it; True for the last."""
-        self._holders -= 1
-        return self._holders == 0
+        """The request waits no longer; whether the place has become free."""
+        self._awaited = 0
+        return self._is_given_back()
+
+    def _is_given_back(self) -> bool:
+        if self._awaited > 0 or self._flying or not self._is_held:
+            return False
+        self._is_held = False
+        return True
 
 
 Key = tuple[Dialect, str | None, bytes, Policy, str]

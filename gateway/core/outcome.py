@@ -1,5 +1,6 @@
 """The one record of a request: filled on its way, told once to metrics and log when it is over."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -50,3 +51,8 @@ class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
     upstream_request_ids: tuple[str, ...] = ()
     error: dict[str, Any] | None = None
     """For our own faults only: the exception's type and trace."""
+
+    def drew(self, states: Sequence[CacheState]) -> None:
+        """Note how each picture was come by; there is at least one."""
+        self.states = tuple([WORDS[state] for state in states])
+        self.cache, self.images = WORDS[max(states)], len(states)

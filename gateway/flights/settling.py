@@ -1,6 +1,7 @@
 """What follows a paid call: its money is settled and its picture kept, whoever is left to settle it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -15,6 +16,10 @@ from gateway.flights.gallery import Gallery
 from gateway.ports import Cache, Drawn, Ledger, Observer, Wakeups
 
 _FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
+
+
+async def _nothing() -> None:
+    return None
 
 
 class Call(Protocol):
@@ -43,15 +48,18 @@ class Settling:
     wakeups: Wakeups
     observer: Observer
 
-    async def landed(self, call: Call, drawn: Drawn) -> Flown:
-        """Settle at the real cost where it is known, else at the plan's, and keep the picture."""
+    async def landed(self, call: Call, drawn: Drawn, meanwhile: Callable[[], Awaitable[None]] = _nothing) -> Flown:
+        """Settle at the real cost where it is known, else at the plan's, and keep the picture.
+
+        `meanwhile` is run while the ledger is written.
+        """
         row = call.end()
         if row is None:
             raise GatewayError(Kind.INTERNAL_ERROR, "A picture came that nobody had reserved.")
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        keeping = asyncio.get_running_loop().create_task(self._keep(row, drawn.url))
+        keeping = asyncio.get_running_loop().create_task(self._keep(row, drawn.url, meanwhile))
         await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
         url, stored = await keeping
         if url != drawn.url:
@@ -75,8 +83,9 @@ class Settling:
         """A fault of ours in the middle of a call says nothing of its outcome."""
         await self.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
 
-    async def _keep(self, row: Generation, drawn: str) -> tuple[str, bool]:
+    async def _keep(self, row: Generation, drawn: str, first: Callable[[], Awaitable[None]]) -> tuple[str, bool]:
         """Where the picture lies from now on, and whether the cache has it."""
+        await first()
         name = await self.gallery.take_in(drawn)
         url = drawn if name is None else MEDIA + name
         stored = row.ttl > 0 and await self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url))

@@ -83,6 +83,7 @@ def test_all_that_is_told_is_counted() -> None:
     metrics.dependency_error("cache")
     metrics.upstream_key("k_1", True)
     metrics.upstream_key("k_2", False)
+    metrics.count()
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"gateway_{name}", labels)

@@ -6,7 +6,7 @@ from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
-from gateway.core.order import Key, Memo, Options, Understood, media_name, policy_of, scope_of
+from gateway.core.order import Key, Memo, Options, Place, Understood, media_name, policy_of, scope_of
 from gateway.core.request import Dialect, ImageRequest
 from gateway.core.translate import Rules, translate
 
@@ -72,3 +72,20 @@ def test_a_memo_forgets_the_oldest_first(catalogue: Catalogue) -> None:
         memo.keep(key(b"%d" % number), meaning)
 
     assert [memo.find(key(b"%d" % number)) for number in range(4)] == [None, meanings[1], meanings[2], None]
+
+
+def test_a_place_is_held_until_all_that_must_be_drawn_is_there() -> None:
+    place = Place(2)
+    place.take_off(0)
+    place.take_off(1)
+
+    assert [place.land(0), place.land(1), place.land(1), place.leave()] == [False, True, False, False]
+
+
+def test_a_place_is_held_for_what_the_request_waits_for_and_for_what_outlives_it() -> None:
+    joining, outlived = Place(2), Place(1)
+    joining.take_off(0)
+    outlived.take_off(0)
+
+    assert [joining.land(0), joining.leave(), joining.leave()] == [False, True, False]
+    assert [outlived.leave(), outlived.land(0)] == [False, True]

@@ -49,7 +49,8 @@ class KeptTransport(httpx.AsyncBaseTransport):
         """
         timeout = request.extensions.get("timeout", {})
         origin = Origin(request.url.scheme, request.url.host, request.url.port)
-        written = _head(request) + await request.aread()
+        body = request.stream
+        written = _head(request) + (b"".join(body) if isinstance(body, httpx.ByteStream) else await request.aread())
         connection = self._take_idle(origin) or await self._dial(origin, timeout.get("connect"))
         try:
             connection.send(written, timeout.get("read"))
@@ -117,9 +118,15 @@ class _Answer(httpx.AsyncByteStream):
         self._connection: Connection | None = connection
         self._finish: Final = finish
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._connection is not None and (data := await self._connection.chunk()):
-            yield data
+    # Not a generator, which asyncio keeps account of.
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._connection is not None and (data := await self._connection.chunk()):
+            return data
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         # From here on the connection is another call's.
@@ -129,7 +136,5 @@ class _Answer(httpx.AsyncByteStream):
 
 
 def _head(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%b: %b" % field for field in request.headers.raw]
-    lines += (b"", b"")
-    return b"\r\n".join(lines)
+    first = b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)
+    return b"\r\n".join([first, *map(b": ".join, request.headers.raw), b"", b""])
