@@ -49,7 +49,7 @@ from gateway.flights import (
     told_again,
 )
 from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
-from gateway.understanding import meaning, note, understand
+from gateway.understanding import meaning, note, remembered, understand
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ class Gateway:
         caller = await self.authenticate(secret, outcome)
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
         scope = scope_of(self.options.cache_scope, caller)
-        found = await understand(self.memo, asked, policy, scope, self._read)
+        found = remembered(self.memo, asked, policy, scope)
+        found = found or await understand(self.memo, asked, policy, scope, self._read)
         note(found, outcome)
         check_model(caller, found.plan.model.id)
         longest = self.options.answer_timeout

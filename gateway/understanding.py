@@ -19,6 +19,11 @@ _SMALL: Final = 4 * 1024
 Read = Callable[[Asked, bytes | Form, Policy, str], Understood]
 
 
+def remembered(memo: Memo, asked: Asked, policy: Policy, scope: str) -> Understood | None:
+    """What a body meant that is there and was read before."""
+    return None if asked.body is None else memo.find((asked.dialect, asked.model, asked.body, policy, scope))
+
+
 async def understand(memo: Memo, asked: Asked, policy: Policy, scope: str, read: Read) -> Understood:
     """Take in a body and have it read, unless the same was read before."""
     data = asked.body if asked.body is not None else await asked.read()

@@ -14,10 +14,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.render import error_reply
-from gateway.web.scope import BODY, GONE, REQUEST
+from gateway.web.scope import BODY, GONE, REQUEST, SEEN
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
+    from uvicorn._types import ASGI3Application, HTTPScope
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
@@ -25,8 +25,28 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # The name of the field becomes another one of its length, so that nothing is shifted wherever it stood.
 _OFFER: Final = re.compile(rb"(?i)(?<=\r\n)upgrade(?=:[ \t]*h2c[ \t]*\r\n)")
 _AS_LONG: Final = b"offered"
+# A request that is a cache hit comes often. So many are kept as they were parsed, of so many bytes.
+_REQUESTS: Final = "gateway.requests"
+_MOST_SEEN: Final = 1024
+_LONGEST_SEEN: Final = 4096
+# What of a request's scope is the request's alone.
+_OF_REQUEST: Final = (
+    "type",
+    "asgi",
+    "http_version",
+    "root_path",
+    "headers",
+    "method",
+    "path",
+    "raw_path",
+    "query_string",
+    SEEN,
+)
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
+
+_Seen = tuple[dict[str, Any], bytes]
+"""A request as it was parsed: what of its scope is its own, and its body."""
 
 
 class GatheringProtocol(HttpToolsProtocol):
@@ -34,9 +54,15 @@ class GatheringProtocol(HttpToolsProtocol):
 
     _idle_since: float | None = None
     """Since when there is nothing to do, by the loop's clock; None while there is."""
+    _is_whole = True
+    """Whether what came ended with the end of a request."""
+    _begun = 0
+    """How many requests began in the piece that came last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
+        # Of all connections together; it dies with the process, as the secrets do that are in it.
+        self._seen: dict[bytes, _Seen] = self.app_state.setdefault(_REQUESTS, {})
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
 
     def data_received(self, data: bytes) -> None:
@@ -44,7 +70,57 @@ class GatheringProtocol(HttpToolsProtocol):
 
         Java's HttpClient and `curl --http2` make one with every first request; the parser would drop the body after it.
         """
+        if not self._is_between:
+            self._read(data)
+        elif (seen := self._seen.get(data)) is not None:
+            self._take_again(seen)
+        else:
+            self._begun = 0
+            self._read(data)
+            if self._is_whole and self._begun == 1 and len(data) <= _LONGEST_SEEN:
+                self._remember(data)
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether there is no request that began to come, or has no answer yet."""
+        return self._is_whole and (self.cycle is None or self.cycle.response_complete)
+
+    def _read(self, data: bytes) -> None:
         super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
+
+    def _remember(self, data: bytes) -> None:
+        """Keep a request that came whole and alone in one piece as it was parsed, if nothing about it is special."""
+        cycle, scope = self.cycle, cast("dict[str, Any]", self.scope)
+        if not cycle.keep_alive or cycle.waiting_for_100_continue or self.parser.should_upgrade():
+            return
+        if len(self._seen) >= _MOST_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._seen[data] = {name: scope[name] for name in _OF_REQUEST}, bytes(cycle.body)
+
+    def _take_again(self, seen: _Seen) -> None:
+        """Begin a request that came before, byte for byte: what reading it leads to is known."""
+        scope, body = seen
+        self._unset_keepalive_if_required()
+        connection = {"server": self.server, "client": self.client, "scheme": self.scheme}
+        state = {"state": self.app_state.copy(), GONE: self.transport.is_closing}
+        self.scope = cast("HTTPScope", {**scope, **connection, **state})
+        self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        self.cycle.body = body  # type: ignore[assignment]  # whoever reads it makes bytes of it
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        self._start_asgi_task(self.cycle, self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
@@ -52,6 +128,11 @@ class GatheringProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
+
+    def on_message_complete(self) -> None:
+        """End a request; its answer may be under way."""
+        super().on_message_complete()
+        self._is_whole = True
 
     # uvicorn makes and cancels a timer for each answer; here one a connection looks whether it was idle all the time.
 
@@ -88,6 +169,9 @@ class GatheringProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request, which may ask at any time whether its client is still there."""
         super().on_message_begin()
+        self._is_whole = False
+        self._begun += 1
+        self.scope[SEEN] = {}  # type: ignore[typeddict-unknown-key]
         self.scope[GONE] = self.transport.is_closing  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:

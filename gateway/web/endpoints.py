@@ -35,13 +35,14 @@ from gateway.web.render import (
     models_reply,
     taken_headers,
 )
-from gateway.web.scope import DEPLOYMENT, GONE, HEADERS, begin
+from gateway.web.scope import DEPLOYMENT, GONE, HEADERS, SEEN, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
 
 # `curl -d` says form where it means JSON, and some clients say nothing at all.
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded"})
 
+_WISHES: Final = "gateway.wishes"
 _JSON: Final = b"application/json"
 _FORM: Final = b"multipart/form-data"
 _FORM_LENGTH: Final = len(_FORM)
@@ -197,6 +198,10 @@ class Endpoints:
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers: dict[bytes, bytes] = scope[HEADERS]
         content_type = headers.get(b"content-type", b"")
+        seen: dict[str, Asked] = scope.get(SEEN, {})
+        wishes = seen.get(_WISHES)
+        if wishes is None:
+            wishes = seen[_WISHES] = _wishes(dialect, scope.get(DEPLOYMENT), headers)
 
         async def read() -> bytes | Form:
             if content_type[:_FORM_LENGTH].lower() == _FORM and dialect is not Dialect.GENERATIONS:
@@ -204,27 +209,35 @@ class Endpoints:
             _expect_json(content_type, dialect)
             return await read_body(scope, receive, self.options.max_body)
 
-        directives = _directives(headers.get(b"cache-control"))
-        no_store = "no-store" in directives
         is_plain = content_type == _JSON and dialect is not Dialect.VARIATIONS
-        return Asked(
-            read,
-            dialect,
-            model=scope.get(DEPLOYMENT),
-            patience=_patience(headers),
-            is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
-            coercion=_text(headers.get(b"x-gateway-coercion")),
-            look_up=not (no_store or "no-cache" in directives),
-            keep=not no_store,
-            attempt=name_of(_text(headers.get(b"idempotency-key"))),
-            gone=scope.get(GONE, stays),
-            body=body_at_once(scope, self.options.max_body) if is_plain else None,
-        )
+        body = body_at_once(scope, self.options.max_body) if is_plain else None
+        return msgspec.structs.replace(wishes, read=read, gone=scope.get(GONE, stays), body=body)
 
 
 @cache
 def _document(models: tuple[str, ...]) -> bytes:
     return orjson.dumps(document(__version__, models))
+
+
+async def _nothing() -> bytes:
+    return b""
+
+
+def _wishes(dialect: Dialect, model: str | None, headers: dict[bytes, bytes]) -> Asked:
+    """What a head asks for; whoever asks, and his body, are still to come."""
+    directives = _directives(headers.get(b"cache-control"))
+    no_store = "no-store" in directives
+    return Asked(
+        _nothing,
+        dialect,
+        model=model,
+        patience=_patience(headers),
+        is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
+        coercion=_text(headers.get(b"x-gateway-coercion")),
+        look_up=not (no_store or "no-cache" in directives),
+        keep=not no_store,
+        attempt=name_of(_text(headers.get(b"idempotency-key"))),
+    )
 
 
 def _text(header: bytes | None) -> str | None:

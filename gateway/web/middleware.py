@@ -16,7 +16,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, Incoming
+from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, SEEN, Incoming
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -100,7 +100,7 @@ class Dispatch:
             return
         outcome: Outcome = scope[OUTCOME]
         try:
-            scope[HEADERS] = guard(scope["headers"])
+            scope[HEADERS] = _headers(scope)
             endpoint = self._hot.get((scope["method"], scope["path"]))
             if endpoint is None:
                 scope["path"] = canonical(scope)
@@ -159,6 +159,14 @@ async def _send_pieces(reply: Reply, send: Send) -> None:
             await send({"type": "http.response.body", "body": last, "more_body": True})
         last = piece
     await send({"type": "http.response.body", "body": last})
+
+
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    seen: dict[str, dict[bytes, bytes]] = scope.get(SEEN, {})
+    headers = seen.get(HEADERS)
+    if headers is None:
+        headers = seen[HEADERS] = guard(scope["headers"])
+    return headers
 
 
 def guard(raw: Headers) -> dict[bytes, bytes]:

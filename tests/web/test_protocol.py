@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
 from gateway.web.middleware import read_body
-from gateway.web.scope import BODY, GONE, HEADERS, REQUEST
+from gateway.web.scope import BODY, GONE, HEADERS, REQUEST, SEEN
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 LAST = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -21,10 +21,12 @@ PLAIN = (b"content-type", b"text/plain")
 
 
 @contextlib.asynccontextmanager
-async def talking(app: ASGIApp) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def talking(
+    app: ASGIApp, protocol: type[GatheringProtocol] = GatheringProtocol
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to an application behind our protocol."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, http=GatheringProtocol, log_config=None, lifespan="off", ws="none")
+        config = uvicorn.Config(app, http=protocol, log_config=None, lifespan="off", ws="none")
         config.server_header = config.date_header = config.access_log = False
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
@@ -109,6 +111,107 @@ async def test_a_body_is_read_whole_however_it_comes(cut: int) -> None:
             answer = await reader.readuntil(b"0123456789")
 
             assert answer == b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789"
+
+
+POST = b"POST /a%%20b?c=d HTTP/1.1\r\nhost: a\r\nx-name: %b\r\ncontent-length: 4\r\n\r\n%b"
+OF_A_REQUEST = ("method", "path", "raw_path", "query_string", "http_version", "headers", "scheme", "server")
+
+
+class Told:
+    """An application that tells what it was asked, with the request's body as its answer."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        scope[HEADERS] = dict(scope["headers"])
+        body = await read_body(scope, receive, 10)
+        scope[SEEN][body] = scope[SEEN].get(body, 0) + 1
+        await answering(body, headers=((b"content-length", b"%d" % len(body)),))(scope, receive, send)
+
+    async def ask(self, *pieces: bytes, until: bytes) -> None:
+        async with talking(self) as (reader, writer):
+            for piece in pieces:
+                writer.write(piece)
+                await reader.readuntil(until)
+
+
+async def test_a_request_that_comes_again_is_taken_as_the_first_time_and_what_was_found_out_is_there() -> None:
+    told = Told()
+
+    await told.ask(*[POST % (b"first", b"0123")] * 3, POST % (b"other", b"0123"), until=b"0123")
+
+    first, *_, other = told.scopes
+    for again in told.scopes[1:3]:
+        assert [again[name] for name in OF_A_REQUEST] == [first[name] for name in OF_A_REQUEST]
+        assert again[SEEN] is first[SEEN]
+        assert again["client"] == first["client"]
+    assert (first[SEEN], other[SEEN]) == ({b"0123": 3}, {b"0123": 1})
+    assert (first["path"], other[HEADERS][b"x-name"]) == ("/a b", b"other")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param((POST % (b"b" * 5000, b"0123"),), id="long"),
+        pytest.param((POST % (b"b", b"0123") + POST % (b"b", b"4567"),), id="two at once"),
+        pytest.param((POST.replace(b"host", b"expect: 100-continue\r\nhost") % (b"b", b"4567"),), id="asks to go on"),
+    ],
+)
+async def test_what_is_special_is_read_anew(request_: tuple[bytes, ...]) -> None:
+    told = Told()
+    last = request_[-1][-4:]
+
+    await told.ask(*request_ * 2, until=last)
+
+    assert len({id(scope[SEEN]) for scope in told.scopes}) == len(told.scopes) >= 2
+
+
+async def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.cli.protocol._MOST_SEEN", 2)
+    told = Told()
+    names = (b"a", b"b", b"c", b"a", b"c")
+
+    await told.ask(*(POST % (name, b"0123") for name in names), until=b"0123")
+
+    assert [scope[SEEN][b"0123"] for scope in told.scopes] == [1, 1, 2, 1, 2]
+
+
+async def test_a_request_that_comes_in_pieces_after_it_came_whole_is_read() -> None:
+    told, request = Told(), POST % (b"a", b"0123")
+
+    async with talking(told) as (reader, writer):
+        writer.write(request)
+        await reader.readuntil(b"0123")
+        writer.write(request[:30])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(request[30:])
+        await reader.readuntil(b"0123")
+        writer.write(request)
+        await reader.readuntil(b"0123")
+
+    assert [scope[SEEN][b"0123"] for scope in told.scopes] == [2, 1, 2]
+
+
+async def test_a_connection_is_closed_when_it_was_idle_for_as_long_as_is_set_and_no_sooner() -> None:
+    class Quick(GatheringProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+            super().connection_made(transport)
+            self.timeout_keep_alive = 1
+
+    loop = asyncio.get_running_loop()
+    async with talking(Told(), Quick) as (reader, writer):
+        writer.write(POST % (b"a", b"0123"))
+        await reader.readuntil(b"0123")
+        await asyncio.sleep(0.6)
+        writer.write(POST % (b"a", b"0123"))
+        await reader.readuntil(b"0123")
+        since = loop.time()
+        rest = await reader.read()
+
+    assert (rest, loop.time() - since > 0.9) == (b"", True)
 
 
 async def test_whoever_hangs_up_before_the_answer_gets_none() -> None:
