@@ -81,9 +81,8 @@ class Gateway:
         started = self.clock.monotonic()
         caller = await self.authenticate(secret, outcome)
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
-        scope = scope_of(self.options.cache_scope, caller)
-        found = remembered(self.memo, asked, policy, scope)
-        found = found or await understand(self.memo, asked, policy, scope, self._read)
+        scope, memo, read = scope_of(self.options.cache_scope, caller), self.memo, self._read
+        found = remembered(memo, asked, policy, scope) or await understand(memo, asked, policy, scope, read)
         note(found, outcome)
         check_model(caller, found.plan.model.id)
         longest = self.options.answer_timeout

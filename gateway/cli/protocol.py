@@ -64,6 +64,12 @@ class GatheringProtocol(HttpToolsProtocol):
         # Of all connections together; it dies with the process, as the secrets do that are in it.
         self._seen: dict[bytes, _Seen] = self.app_state.setdefault(_REQUESTS, {})
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
+        self._of_connection: dict[str, Any] = {
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            GONE: self.transport.is_closing,
+        }
 
     def data_received(self, data: bytes) -> None:
         """Read on; an offer to change to HTTP/2 is passed over, as a server may (RFC 7540, 3.2).
@@ -101,9 +107,7 @@ class GatheringProtocol(HttpToolsProtocol):
         """Begin a request that came before, byte for byte: what reading it leads to is known."""
         scope, body = seen
         self._unset_keepalive_if_required()
-        connection = {"server": self.server, "client": self.client, "scheme": self.scheme}
-        state = {"state": self.app_state.copy(), GONE: self.transport.is_closing}
-        self.scope = cast("HTTPScope", {**scope, **connection, **state})
+        self.scope = cast("HTTPScope", {**scope, **self._of_connection, "state": self.app_state.copy()})
         self.cycle = RequestResponseCycle(
             scope=self.scope,
             transport=self.transport,

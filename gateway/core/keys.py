@@ -98,7 +98,7 @@ def check_standing(caller: Caller, now: float) -> None:
     if key.disabled or team.disabled:
         whose = "This API key" if key.disabled else "The team of this API key"
         raise GatewayError(Kind.KEY_DISABLED, f"{whose} is disabled. Ask the operator of this gateway for another.")
-    if any(terms.expires is not None and terms.expires <= now for terms in (key, team)):
+    if (key.expires is not None and key.expires <= now) or (team.expires is not None and team.expires <= now):
         raise GatewayError(Kind.KEY_EXPIRED, "This API key has expired. Ask the operator of this gateway for another.")
 
 
