@@ -5,7 +5,7 @@ from gateway.core.keys import Caller, Keyring, unknown_key, well_formed
 from gateway.ports import DatabaseUnavailableError, Directory
 
 
-def known(keyring: Keyring, directory: Directory | None, secret: bytes | str | None) -> Caller | None:
+def caller_of(keyring: Keyring, directory: Directory | None, secret: bytes | str | None) -> Caller | None:
     """Who holds a key, as far as this process knows; None too for what is no secret."""
     if not isinstance(secret, bytes):
         return None
@@ -26,7 +26,7 @@ async def identify(keyring: Keyring, directory: Directory | None, secret: bytes 
         return await _named(keyring, directory, secret)
     if not secret:
         raise unknown_key(secret)
-    caller = known(keyring, directory, secret)
+    caller = caller_of(keyring, directory, secret)
     if caller is None and directory is not None and well_formed(secret):
         await _refresh(directory)
         caller = directory.find(secret)

@@ -21,6 +21,7 @@ from gateway.flights import Audience, JobRuns, look_around, together
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 from gateway.ports.jobs import Jobs
+from gateway.understanding import body_of
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ class Later:
         taken: list[bytes | Form] = []
 
         async def read() -> bytes | Form:
-            taken.append(await asked.read() if asked.body is None else asked.body)
+            taken.append(await body_of(asked))
             return taken[0]
 
         named = msgspec.structs.replace(asked, read=read, body=None, attempt=asked.attempt or PREFIX + token_hex(16))
@@ -90,11 +91,11 @@ class Later:
         try:
             job, is_new = await self._add(asking, order, webhook)
         except GatewayError:
-            await self._leave(order)
+            await self.gateway.release(order)
             raise
         if is_new:
             return await self._begin(job, order, asking.origin), order
-        await self._leave(order)
+        await self.gateway.release(order)
         return job, order
 
     async def check(self, order: Order) -> None:
@@ -104,7 +105,7 @@ class Later:
             GatewayError: `draining`.
         """
         if not _is_kept(order) and self.gateway.drain.draining:
-            await self._leave(order)
+            await self.gateway.release(order)
             self.gateway.drain.check()
 
     async def find(self, secret: bytes | None, id_: str, outcome: Outcome) -> Job:
@@ -236,10 +237,6 @@ class Later:
     async def _kept(self, order: Order) -> list[bytes | None]:
         entries = await together([self.gateway.cache.recall(one.fingerprint) for one in order.plan.payloads])
         return [None if entry is None else encode(entry) for entry in entries]
-
-    async def _leave(self, order: Order) -> None:
-        if order.place is not None and order.place.leave():
-            await self.gateway.limiter.release(order.caller, order.outcome.request_id)
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T:

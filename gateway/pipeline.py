@@ -11,7 +11,7 @@ from secrets import token_bytes
 
 import msgspec
 
-from gateway.callers import identify, known
+from gateway.callers import caller_of, identify
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
@@ -82,12 +82,13 @@ class Gateway:
         caller = await self.authenticate(secret, outcome)
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
         scope, memo, read = scope_of(self.options.cache_scope, caller), self.memo, self._read
-        found = remembered(memo, asked, policy, scope) or await understand(memo, asked, policy, scope, read)
-        note(found, outcome)
-        check_model(caller, found.plan.model.id)
+        # What is at hand is taken without a coroutine, which costs more than the look; so too where else it is known.
+        body = remembered(memo, asked, policy, scope) or await understand(memo, asked, policy, scope, read)
+        note(body, outcome)
+        check_model(caller, body.plan.model.id)
         longest = self.options.answer_timeout
-        wait = longest if found.stream else min(longest, asked.patience or longest)
-        return Order(caller, found.plan, found.format, found.usage, found.stream, asked, started + wait, outcome)
+        wait = longest if body.stream else min(longest, asked.patience or longest)
+        return Order(caller, body.plan, body.format, body.usage, body.stream, asked, started + wait, outcome)
 
     async def generate(self, order: Order) -> Answer:
         """Have all pictures drawn, together, for an order that was admitted.
@@ -95,11 +96,11 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        found = [await self.recall(order, slot) for slot in range(len(order.plan.payloads))]
-        pictures = [picture for picture in found if picture is not None]
-        if len(pictures) < len(found):
-            pictures = await self._draw(order)
-        order.outcome.drew([picture.cache for picture in pictures])
+        kept = [await self.recall(order, slot) for slot in range(len(order.plan.payloads))]
+        missing = [slot for slot, picture in enumerate(kept) if picture is None]
+        drawn = iter(await self._draw(order, missing) if missing else ())
+        pictures = [picture or next(drawn) for picture in kept]
+        order.outcome.note([picture.cache for picture in pictures])
         if order.asked.attempt is not None:
             await self.repeated.drew(order, pictures)
         return await self.respond(order, pictures)
@@ -121,9 +122,9 @@ class Gateway:
             await self.repeated.failed(order, error)
             raise
         finally:
-            await self._release(order)
+            await self.release(order)
             if pictures:
-                order.outcome.drew([picture.cache for picture in pictures])
+                order.outcome.note([picture.cache for picture in pictures])
                 await self._give_back(order, pictures)
         await self.repeated.drew(order, pictures)
 
@@ -134,7 +135,7 @@ class Gateway:
 
     async def authenticate(self, secret: bytes | str | None, outcome: Outcome) -> Caller:
         """Key → Caller; a str is the id of a key whose secret was told before."""
-        caller = known(self.keyring, self.directory, secret) or await identify(self.keyring, self.directory, secret)
+        caller = caller_of(self.keyring, self.directory, secret) or await identify(self.keyring, self.directory, secret)
         outcome.key, outcome.team = caller.key, caller.team
         check_standing(caller, self.clock.now())
         return caller
@@ -157,7 +158,8 @@ class Gateway:
         names = [name(payload.fingerprint) for payload in payloads] if order.asked.look_up else None
         admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(payloads), names)
         found = admission.found
-        place = Place(len(payloads) if found is None else found.count(None)) if admission.leased else None
+        missing = [slot for slot in range(len(payloads)) if found is None or found[slot] is None]
+        place = Place(missing) if admission.leased else None
         return msgspec.structs.replace(order, standings=admission.standings, found=found, place=place)
 
     async def recall(self, order: Order, slot: int) -> Picture | None:
@@ -229,7 +231,7 @@ class Gateway:
         if isinstance(result, GatewayError):
             await self.settling.failed(call, result)
             raise result
-        return await self.settling.landed(call, result, meanwhile=partial(self._release, order, slot))
+        return await self.settling.landed(call, result, meanwhile=partial(self.release, order, slot))
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
@@ -244,22 +246,20 @@ class Gateway:
         plan = order.plan
         return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings, order.replayed)
 
-    async def _draw(self, order: Order) -> list[Picture]:
+    async def _draw(self, order: Order, slots: list[int]) -> list[Picture]:
         try:
-            pictures = await together([self._picture(order, slot) for slot in range(len(order.plan.payloads))])
+            pictures = await together([self.join(order, slot) for slot in slots])
         except GatewayError as error:
             await self.repeated.failed(order, error)
             raise
         finally:
-            await self._release(order)
+            await self.release(order)
         await self._give_back(order, pictures)
         return pictures
 
-    async def _picture(self, order: Order, slot: int) -> Picture:
-        return await self.recall(order, slot) or await self.join(order, slot)
-
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
-        return await self.materialize(order, await self._picture(order, slot))
+        picture = await self.recall(order, slot) or await self.join(order, slot)
+        return await self.materialize(order, picture)
 
     async def _fly(self, order: Order, slot: int, audience: Audience) -> Flown:
         if order.place is not None:
@@ -267,14 +267,14 @@ class Gateway:
         try:
             return await self._pay(order, slot, audience)
         finally:
-            await self._release(order, slot)
+            await self.release(order, slot)
 
     async def _pay(self, order: Order, slot: int, audience: Audience) -> Flown:
         call = self.reserve(order, slot, audience)
         try:
             result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
-        except EarlierError as found:
-            flown = await follow(self.settling.ledger, self.settling.wakeups, found.row)
+        except EarlierError as earlier:
+            flown = await follow(self.settling.ledger, self.settling.wakeups, earlier.row)
             return flown or await self._pay(order, slot, audience)
         except GatewayError as error:
             result = error
@@ -283,7 +283,7 @@ class Gateway:
             raise
         return await self.settle(order, slot, call, result)
 
-    async def _release(self, order: Order, slot: int | None = None) -> None:
+    async def release(self, order: Order, slot: int | None = None) -> None:
         """Give the place at once back if nothing needs it any more, after a picture's flight or the whole order."""
         place = order.place
         if place is not None and (place.leave() if slot is None else place.land(slot)):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.coerce import Policy
-from gateway.core.order import Asked, Memo, Understood
+from gateway.core.order import Asked, Key, Memo, Understood
 from gateway.core.outcome import Outcome
 from gateway.core.request import Form, ImageRequest
 from gateway.core.translate import Plan, Rules, image_format, is_gpt_image
@@ -20,21 +20,30 @@ Read = Callable[[Asked, bytes | Form, Policy, str], Understood]
 
 
 def remembered(memo: Memo, asked: Asked, policy: Policy, scope: str) -> Understood | None:
-    """What a body meant that is there and was read before."""
-    return None if asked.body is None else memo.find((asked.dialect, asked.model, asked.body, policy, scope))
+    """What the body means, if it is there already and was read before."""
+    return None if asked.body is None else memo.find(_key(asked, asked.body, policy, scope))
 
 
 async def understand(memo: Memo, asked: Asked, policy: Policy, scope: str, read: Read) -> Understood:
     """Take in a body and have it read, unless the same was read before."""
-    data = asked.body if asked.body is not None else await asked.read()
+    data = await body_of(asked)
     if isinstance(data, Form) or len(data) > _LARGE:
         return await asyncio.to_thread(read, asked, data, policy, scope)
-    key = (asked.dialect, asked.model, data, policy, scope)
+    key = _key(asked, data, policy, scope)
     known = memo.find(key)
     understood = read(asked, data, policy, scope) if known is None else known
     if known is None and len(data) <= _SMALL:
         memo.keep(key, understood)
     return understood
+
+
+async def body_of(asked: Asked) -> bytes | Form:
+    """The body, read where it is not there yet."""
+    return await asked.read() if asked.body is None else asked.body
+
+
+def _key(asked: Asked, body: bytes, policy: Policy, scope: str) -> Key:
+    return asked.dialect, asked.model, body, policy, scope
 
 
 def meaning(request: ImageRequest, plan: Plan, rules: Rules) -> Understood:

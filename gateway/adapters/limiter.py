@@ -28,11 +28,11 @@ Lookups = Sequence[str]
 
 _MOST_CALLERS: Final = 10_000
 _RENEWED_AT_ONCE: Final = 1000
-# Where the script's answer tells what is used.
-_USED: Final = 3
-# As the script reads the terms.
-_BYTES: Final = 6
-_LARGEST: Final = 256**_BYTES - 1
+# How many numbers of the script's answer come before what is used.
+_HEAD: Final = 3
+# '>I6' in the script.
+_NUMBER_SIZE: Final = 6
+_LARGEST: Final = 256**_NUMBER_SIZE - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class LimiterOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Books:
-    """What a caller's limits are counted in. The standings of `told` are told; `terms` are as the script reads them."""
+    """What a caller's limits are counted in. The standings of `told` are told; `packed` is as the script reads them."""
 
     caller: Caller
     limits: tuple[Named, ...]
@@ -54,7 +54,7 @@ class _Books:
     keys: tuple[str, ...]
     images: tuple[str, ...]
     places: tuple[str, ...]
-    terms: bytes
+    packed: bytes
 
 
 class RedisLimiter:
@@ -99,15 +99,15 @@ class RedisLimiter:
             wanted, lookups = _missing(found, wanted), None
         keys = (*books.keys, _note_of(caller, request_id), *(lookups or ()))
         try:
-            answer = await self._store.run_script(self._script, keys, "admit", books.terms, request_id, wanted)
+            answer = await self._store.run_script(self._script, keys, "admit", books.packed, request_id, wanted)
             verdict, seen = _read(books, cast("list[int]", answer))
             found = seen if lookups is not None else found
         except StoreUnavailableError:
             if lookups is not None:
                 # Only the script may have failed, as when a full server refuses to write: it can still be read.
                 found = await self._look_up(lookups)
-            images = wanted if lookups is None else _missing(found, wanted)
-            verdict = self._windows.admit(books.limits, images, request_id, self._clock.monotonic())
+                wanted = _missing(found, wanted)
+            verdict = self._windows.admit(books.limits, wanted, request_id, self._clock.monotonic())
         if verdict.refusal is not None:
             self._observer.limited(caller.team, verdict.refusal.limit.name)
             raise refused(verdict.refusal, verdict.standings)
@@ -181,7 +181,7 @@ class RedisLimiter:
             measure: tuple(key for key, limit in limits if limit.measure == measure)
             for measure in ("requests", "images", "concurrency")
         }
-        terms = [_packed(self._window_ms), _packed(self._lease_ms), bytes(map(len, keys.values()))]
+        head = [_number(self._window_ms), _number(self._lease_ms), bytes(map(len, keys.values()))]
         return _Books(
             caller=caller,
             limits=limits,
@@ -189,16 +189,16 @@ class RedisLimiter:
             keys=tuple(key for key, _ in limits),
             images=keys["images"],
             places=keys["concurrency"],
-            terms=b"".join([*terms, *(_packed(limit.most) for _, limit in limits)]),
+            packed=b"".join([*head, *(_number(limit.most) for _, limit in limits)]),
         )
 
 
 def _read(books: _Books, answer: list[int]) -> tuple[Verdict, list[bytes | None]]:
     """What the script answers: the verdict, and what was looked up."""
-    refusing, wait, leased = answer[:_USED]
-    found = _USED + 2 * len(books.told)
-    resets = [reset / 1000 for reset in answer[_USED + 1 : found : 2]]
-    standings = standings_of(zip(books.told, answer[_USED:found:2], resets, strict=True))
+    refusing, wait, leased = answer[:_HEAD]
+    found = _HEAD + 2 * len(books.told)
+    resets = [reset / 1000 for reset in answer[_HEAD + 1 : found : 2]]
+    standings = standings_of(zip(books.told, answer[_HEAD:found:2], resets, strict=True))
     refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
     return Verdict(standings, refusal, bool(leased)), cast("list[bytes | None]", answer[found:])
 
@@ -215,8 +215,8 @@ def _note_of(caller: Caller, request_id: str) -> str:
     return f"gw:{{{caller.team}}}:limit:took:{request_id}"
 
 
-def _packed(number: int) -> bytes:
-    return min(number, _LARGEST).to_bytes(_BYTES, "big")
+def _number(number: int) -> bytes:
+    return min(number, _LARGEST).to_bytes(_NUMBER_SIZE, "big")
 
 
 def _missing(found: Sequence[bytes | None] | None, wanted: int) -> int:

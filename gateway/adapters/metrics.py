@@ -1,8 +1,8 @@
 """Every Prometheus collector of the gateway, and the scrape.
 
 Labels come from closed sets only: ids of the catalogue, names of keys, codes of errors. Children are looked up once
-and kept, for `labels()` costs more than counting. A worker that is alone counts its requests some at a time, for
-counting each by itself costs several microseconds; a scrape sees all of them.
+and kept, for `labels()` costs more than counting. A worker that is alone counts some at a time, for counting each by
+itself costs several microseconds; a scrape sees all of them.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from gateway.core.outcome import CacheState, Outcome
 
 # What prometheus_client reads when it is imported, so it must be set before a worker starts.
 MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
-# Seconds after which a request is counted at the latest.
+# Seconds after which what is over is counted at the latest.
 _FLUSH_EVERY: Final = 0.1
 # Upper bounds of the buckets; a call to 302 may take minutes.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
@@ -95,8 +95,7 @@ class Metrics:
         alike = words, outcome.cache, outcome.adjusted, outcome.states, outcome.micro_usd
         with self._noting:
             self._over.setdefault(alike, []).append(outcome.ms / 1000)
-        if self._workers_dir is not None:
-            self.count()
+        self._count_at_once()
 
     async def keep_counting(self) -> None:
         """Count what is over, again and again; and once more when it is cancelled."""
@@ -109,8 +108,8 @@ class Metrics:
             self.count()
 
     def count(self) -> None:
-        """Count all requests that are over; any thread may call it."""
-        with self._counting:  # who scrapes waits for those whom somebody else is counting
+        """Count requests and calls that are over and what was paid; any thread may call it."""
+        with self._counting:  # a scrape waits for what another thread has taken and not counted yet
             with self._noting:
                 over, self._over = self._over, {}
                 calls, self._calls = self._calls, {}
@@ -123,6 +122,11 @@ class Metrics:
             for (model, team), micro_usd in paid.items():
                 self._cost(model, team).inc(micro_usd / MICRO)
             self._flights.set(self._under_way)
+
+    def _count_at_once(self) -> None:
+        """Where another worker may be asked for it."""
+        if self._workers_dir is not None:
+            self.count()
 
     def _count(self, kind: "_Alike", seconds: list[float]) -> None:
         words, cached, adjusted, states, micro_usd = kind
@@ -143,17 +147,18 @@ class Metrics:
         """Count a call to 302 that is over."""
         with self._noting:
             self._calls.setdefault((model, code), []).append(seconds)
+        self._count_at_once()
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """Count what was paid."""
         with self._noting:
             self._paid[model, caller.team] = self._paid.get((model, caller.team), 0) + micro_usd
+        self._count_at_once()
 
     def flights(self, change: int) -> None:
         """Count calls under way."""
         self._under_way += change
-        if self._workers_dir is not None:
-            self._flights.set(self._under_way)
+        self._count_at_once()
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value
         """Note whether a key can be used; `key` is its public id."""

@@ -22,7 +22,8 @@ from gateway.ports import Clock, DatabaseUnavailableError
 EVERY: Final = 1.0
 """Seconds between two looks for what has changed."""
 _REVOKED: Final = Terms(disabled=True)
-# A digest costs five times what a look into a dict does; so many secrets are remembered that have shown to be keys.
+# A digest costs five times a look into a dict, so secrets that proved good are remembered; only those, or guesses would
+# push them out.
 _MOST_SHOWN: Final = 4096
 
 

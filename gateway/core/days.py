@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-_SECONDS: Final = 86_400
+_DAY: Final = 86_400.0
 
 
 def day_of(now: float) -> str:
     """The day of UTC, `2026-11-22`."""
-    return _written(now // _SECONDS)
+    return _written(now // _DAY)
 
 
-@lru_cache(16)
+@lru_cache(16)  # asked for with every request, and the same for a day
 def _written(day: float) -> str:
-    return datetime.fromtimestamp(day * _SECONDS, UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(day * _DAY, UTC).strftime("%Y-%m-%d")
 
 
 def month_of(day: str) -> str:

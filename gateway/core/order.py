@@ -3,7 +3,7 @@
 The steps themselves are in `gateway.pipeline`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -155,31 +155,32 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 class Place:
     """A place among the requests at once: held until all pictures are there that a request must have drawn.
 
-    The request waits for each of them until a flight takes off for it, which may outlive the request.
+    `slots` are those pictures. The request waits for each of them until a flight takes off for it, which may outlive
+    the request.
     """
 
-    def __init__(self, pictures: int) -> None:
-        self._awaited = pictures
+    def __init__(self, slots: Iterable[int]) -> None:
+        self._awaited: Final = set(slots)
         self._flying: Final[set[int]] = set()
         self._is_held = True
 
     def take_off(self, slot: int) -> None:
         """A flight draws this picture from now on."""
-        self._awaited -= 1
+        self._awaited.discard(slot)
         self._flying.add(slot)
 
     def land(self, slot: int) -> bool:
         """It is drawn, or will not be; whether the place has become free."""
         self._flying.discard(slot)
-        return self._is_given_back()
+        return self._give_back()
 
     def leave(self) -> bool:
         """The request waits no longer; whether the place has become free."""
-        self._awaited = 0
-        return self._is_given_back()
+        self._awaited.clear()
+        return self._give_back()
 
-    def _is_given_back(self) -> bool:
-        if self._awaited > 0 or self._flying or not self._is_held:
+    def _give_back(self) -> bool:
+        if self._awaited or self._flying or not self._is_held:
             return False
         self._is_held = False
         return True

@@ -52,7 +52,7 @@ class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
     error: dict[str, Any] | None = None
     """For our own faults only: the exception's type and trace."""
 
-    def drew(self, states: Sequence[CacheState]) -> None:
+    def note(self, states: Sequence[CacheState]) -> None:
         """Note how each picture was come by; there is at least one."""
         self.states = tuple([WORDS[state] for state in states])
         self.cache, self.images = WORDS[max(states)], len(states)

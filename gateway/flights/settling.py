@@ -83,9 +83,9 @@ class Settling:
         """A fault of ours in the middle of a call says nothing of its outcome."""
         await self.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
 
-    async def _keep(self, row: Generation, drawn: str, first: Callable[[], Awaitable[None]]) -> tuple[str, bool]:
+    async def _keep(self, row: Generation, drawn: str, meanwhile: Callable[[], Awaitable[None]]) -> tuple[str, bool]:
         """Where the picture lies from now on, and whether the cache has it."""
-        await first()
+        await meanwhile()
         name = await self.gallery.take_in(drawn)
         url = drawn if name is None else MEDIA + name
         stored = row.ttl > 0 and await self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url))

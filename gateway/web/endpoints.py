@@ -35,7 +35,7 @@ from gateway.web.render import (
     models_reply,
     taken_headers,
 )
-from gateway.web.scope import DEPLOYMENT, GONE, HEADERS, SEEN, begin
+from gateway.web.scope import DEPLOYMENT, GONE, HEADERS, WORKED_OUT, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
 
@@ -198,10 +198,10 @@ class Endpoints:
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers: dict[bytes, bytes] = scope[HEADERS]
         content_type = headers.get(b"content-type", b"")
-        seen: dict[str, Asked] = scope.get(SEEN, {})
-        wishes = seen.get(_WISHES)
+        worked_out: dict[str, Asked] = scope.get(WORKED_OUT, {})
+        wishes = worked_out.get(_WISHES)
         if wishes is None:
-            wishes = seen[_WISHES] = _wishes(dialect, scope.get(DEPLOYMENT), headers)
+            wishes = worked_out[_WISHES] = _wishes(dialect, scope.get(DEPLOYMENT), headers)
 
         async def read() -> bytes | Form:
             if content_type[:_FORM_LENGTH].lower() == _FORM and dialect is not Dialect.GENERATIONS:
@@ -219,16 +219,16 @@ def _document(models: tuple[str, ...]) -> bytes:
     return orjson.dumps(document(__version__, models))
 
 
-async def _nothing() -> bytes:
+async def _unread() -> bytes:
     return b""
 
 
 def _wishes(dialect: Dialect, model: str | None, headers: dict[bytes, bytes]) -> Asked:
-    """What a head asks for; whoever asks, and his body, are still to come."""
+    """What a head asks for; its body, and whether its caller is gone, are put in for each request."""
     directives = _directives(headers.get(b"cache-control"))
     no_store = "no-store" in directives
     return Asked(
-        _nothing,
+        _unread,
         dialect,
         model=model,
         patience=_patience(headers),

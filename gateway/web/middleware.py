@@ -16,7 +16,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, SEEN, Incoming
+from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, WORKED_OUT, Incoming
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -130,9 +130,9 @@ class Dispatch:
 
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send an answer piece by piece, `send` waits while the client takes its time; then, come what may, close it."""
-    headers = reply.headers
+    headers = [*reply.headers]  # whoever hands it on adds to it
     if reply.length is not None:
-        headers = [*headers, (b"content-length", b"%d" % reply.length)]
+        headers.append((b"content-length", b"%d" % reply.length))
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
     try:
         if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:
@@ -162,10 +162,10 @@ async def _send_pieces(reply: Reply, send: Send) -> None:
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
-    seen: dict[str, dict[bytes, bytes]] = scope.get(SEEN, {})
-    headers = seen.get(HEADERS)
+    worked_out: dict[str, dict[bytes, bytes]] = scope.get(WORKED_OUT, {})
+    headers = worked_out.get(HEADERS)
     if headers is None:
-        headers = seen[HEADERS] = guard(scope["headers"])
+        headers = worked_out[HEADERS] = guard(scope["headers"])
     return headers
 
 
@@ -177,7 +177,7 @@ def guard(raw: Headers) -> dict[bytes, bytes]:
     """
     headers = dict(raw)
     repeated = len(headers) != len(raw)
-    names, values = (headers, headers.values()) if not repeated else zip(*raw, strict=True)
+    names, values = zip(*raw, strict=True) if repeated else (headers, headers.values())
     length = sum(map(len, names)) + sum(map(len, values))
     if len(raw) > _MOST_HEADERS or length > _LONGEST_HEADERS:
         message = f"The request has too many headers: at most {_MOST_HEADERS}, {_LONGEST_HEADERS} bytes together."
