@@ -5,10 +5,7 @@ when they are closed, however the process ends. Files are written and read in th
 """
 
 import io
-import os
-import sys
 import tempfile
-import threading
 from asyncio import wrap_future
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +16,6 @@ from gateway.core.held import Held
 from gateway.core.picture import media_type, size_of
 
 _THREADS: Final = 4
-_NICE: Final = 10
 # A picture's size stands in its first bytes, but a JPEG's may follow a thumbnail and a colour profile.
 _HEAD: Final = 256 * 1024
 
@@ -31,7 +27,7 @@ class Shelf:
 
     def __init__(self, folder: Path, budget: int) -> None:
         self._folder: Final = folder
-        self._threads: Final = ThreadPoolExecutor(_THREADS, "shelf", _step_back)
+        self._threads: Final = ThreadPoolExecutor(_THREADS, "shelf")
         self._left = budget
 
     async def hold(self, chunks: AsyncIterator[bytes], size: int | None) -> Held:
@@ -130,12 +126,6 @@ class _InFile(_OnShelf):
     async def _run(self, work: Callable[[], T]) -> T:
         self._last = future = self._threads.submit(work)
         return await wrap_future(future)
-
-
-def _step_back() -> None:
-    """Let the event loop go first where it shares a CPU with this thread; on Linux each thread has its own niceness."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _write(file: io.FileIO, chunk: bytes) -> None:
