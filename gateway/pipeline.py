@@ -96,10 +96,19 @@ class Gateway:
         Raises:
             GatewayError: of the first picture that failed.
         """
-        kept = [await self.recall(order, slot) for slot in range(len(order.plan.payloads))]
-        missing = [slot for slot, picture in enumerate(kept) if picture is None]
-        drawn = iter(await self._draw(order, missing) if missing else ())
-        pictures = [picture or next(drawn) for picture in kept]
+        try:
+            kept = [await self.recall(order, slot) for slot in range(len(order.plan.payloads))]
+            missing = [slot for slot, picture in enumerate(kept) if picture is None]
+            drawn = await together([self.join(order, slot) for slot in missing]) if missing else []
+        except GatewayError as error:
+            await self.repeated.failed(order, error)
+            raise
+        finally:
+            if order.place is not None:
+                await self.release(order)
+        if drawn:
+            await self._give_back(order, drawn)
+        pictures = [picture or drawn.pop(0) for picture in kept]
         order.outcome.note([picture.cache for picture in pictures])
         if order.asked.attempt is not None:
             await self.repeated.drew(order, pictures)
@@ -157,10 +166,8 @@ class Gateway:
         payloads, name = order.plan.payloads, self.cache.name
         names = [name(payload.fingerprint) for payload in payloads] if order.asked.look_up else None
         admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(payloads), names)
-        found = admission.found
-        missing = [slot for slot in range(len(payloads)) if found is None or found[slot] is None]
-        place = Place(missing) if admission.leased else None
-        return msgspec.structs.replace(order, standings=admission.standings, found=found, place=place)
+        place = Place(len(payloads)) if admission.leased else None
+        return msgspec.structs.replace(order, standings=admission.standings, found=admission.found, place=place)
 
     async def recall(self, order: Order, slot: int) -> Picture | None:
         """Look for a kept picture in what was found."""
@@ -245,17 +252,6 @@ class Gateway:
         created = int(self.clock.now()) if order.repeat is None else order.repeat.created
         plan = order.plan
         return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings, order.replayed)
-
-    async def _draw(self, order: Order, slots: list[int]) -> list[Picture]:
-        try:
-            pictures = await together([self.join(order, slot) for slot in slots])
-        except GatewayError as error:
-            await self.repeated.failed(order, error)
-            raise
-        finally:
-            await self.release(order)
-        await self._give_back(order, pictures)
-        return pictures
 
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
         picture = await self.recall(order, slot) or await self.join(order, slot)

@@ -2,13 +2,15 @@
 
 import asyncio
 
+import msgspec
 import orjson
 import pytest
 
 from gateway.core.catalogue import Catalogue
 from gateway.core.errors import GatewayError, Kind
+from gateway.core.keys import Caller, Terms
 from gateway.core.ledger import Draft, Generation
-from gateway.core.order import Answer, Asked, Options
+from gateway.core.order import Answer, Asked, Options, Order
 from tests.fakes import Recorder, reading, until
 from tests.world import FIRST, MODEL, SECOND, World
 
@@ -370,3 +372,50 @@ async def test_one_that_joined_is_not_refused_for_the_budget_of_who_began(world:
     codes = [one.kind.row.code if isinstance(one, GatewayError) else words(one)[0] for one in told]  # type: ignore[arg-type]
     assert codes == ["insufficient_quota", "miss", "joined", "insufficient_quota"]
     assert len(world.upstream.bodies) == 1
+
+
+async def placed(world: World, n: int = 1) -> Order:
+    """An order that was admitted and holds a place among the requests at once."""
+    asked = Asked(reading(orjson.dumps({"model": MODEL, "prompt": "a cat", "n": n}), world.record))
+    order = await world.gateway.accept(FIRST, asked, world.outcome)
+    order = msgspec.structs.replace(order, caller=Caller("first", "first", Terms(concurrency=1)))
+    return await world.gateway.admit(order)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+async def test_a_place_is_given_back_once_and_before_the_answer(world: World, n: int) -> None:
+    order = await placed(world, n)
+    assert world.limiter.windows.holds("req_1")
+
+    await world.gateway.generate(order)
+
+    assert not world.limiter.windows.holds("req_1")
+    assert world.transcript().count("release") == 1
+
+
+async def test_a_place_is_held_until_302_has_drawn_whoever_hangs_up(world: World) -> None:
+    world.upstream.gate = asyncio.Event()
+    order = await placed(world)
+    asking = asyncio.get_running_loop().create_task(world.gateway.generate(order))
+    await until(lambda: bool(world.upstream.bodies))
+
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert world.limiter.windows.holds("req_1")
+    world.upstream.gate.set()
+    await world.gateway.flights.drain()
+
+    assert not world.limiter.windows.holds("req_1")
+
+
+async def test_a_fault_of_ours_gives_the_place_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    order = await placed(world)
+    monkeypatch.setattr(world.cache, "read", broken)
+
+    with pytest.raises(RuntimeError):
+        await world.gateway.generate(order)
+
+    assert not world.limiter.windows.holds("req_1")

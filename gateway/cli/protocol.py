@@ -8,6 +8,9 @@ to what is no HTTP uvicorn answers in plain text.
 import asyncio
 import re
 import weakref
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -26,9 +29,10 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # The name of the field becomes another one of its length, so that nothing is shifted wherever it stood.
 _OFFER: Final = re.compile(rb"(?i)(?<=\r\n)upgrade(?=:[ \t]*h2c[ \t]*\r\n)")
 _AS_LONG: Final = b"offered"
-# A request that is a cache hit comes often. So many are kept as they were parsed, of so many bytes.
+# A request that is a cache hit comes often. So many that went well are kept as they were parsed, of so many bytes.
 _MOST_REQUESTS: Final = 1024
 _LONGEST_REQUEST: Final = 4096
+_MOST_HEADERS: Final = 50
 _REQUESTS: Final = "gateway.requests"
 # What of a scope is no request's own, beside what its connection has.
 _NOT_KEPT: Final = frozenset({"state", REQUEST})
@@ -73,8 +77,8 @@ class GatheringProtocol(HttpToolsProtocol):
         else:
             self._begun = 0
             self._read(data)
-            if self._is_whole and self._begun == 1 and len(data) <= _LONGEST_REQUEST:
-                self._remember(data)
+            if self._is_whole and self._begun == 1:
+                self._may_remember(data)
 
     @property
     def _is_between(self) -> bool:
@@ -84,15 +88,20 @@ class GatheringProtocol(HttpToolsProtocol):
     def _read(self, data: bytes) -> None:
         super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
 
-    def _remember(self, data: bytes) -> None:
-        """Keep a request that came whole and alone in one piece as it was parsed, if nothing about it is special."""
-        cycle, scope = self.cycle, cast("dict[str, Any]", self.scope)
-        if not cycle.keep_alive or cycle.waiting_for_100_continue or self.parser.should_upgrade():
-            return
+    def _may_remember(self, data: bytes) -> None:
+        """Let a request that came whole and alone in one piece be remembered, if nothing about it is special."""
+        cycle = cast("_Cycle", self.cycle)
+        is_special = cycle.waiting_for_100_continue or self.parser.should_upgrade() or not cycle.keep_alive
+        if not is_special and len(data) <= _LONGEST_REQUEST and len(self.headers) <= _MOST_HEADERS:
+            # A copy: the application writes into its scope.
+            cycle.on_success = partial(self._remember, data, {**self.scope}, bytes(cycle.body))
+
+    def _remember(self, data: bytes, scope: dict[str, Any], body: bytes) -> None:
+        """Keep a request as it was parsed."""
         if len(self._requests) >= _MOST_REQUESTS:
             del self._requests[next(iter(self._requests))]
         own = {name: scope[name] for name in scope.keys() - self._of_connection.keys() - _NOT_KEPT}
-        self._requests[data] = own, bytes(cycle.body)
+        self._requests[data] = own, body
 
     def _take_again(self, known: _Parsed) -> None:
         """Begin a request that came before, byte for byte: what reading it leads to is known."""
@@ -194,6 +203,9 @@ class GatheringProtocol(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
 
+    on_success: Callable[[], None] | None = None
+    """Called when a plain answer says that all went well."""
+
     def whole_body(self, limit: int) -> bytes | None:
         """Receive the request's body, if all of it is there already and it has at most `limit` bytes."""
         if self.more_body or self.disconnected or self.response_complete or len(self.body) > limit:
@@ -232,6 +244,9 @@ class _Cycle(RequestResponseCycle):
         if head.count(b"\r\n") != lines or len(head.translate(None, _CONTROLS)) != len(head) - 2 * lines:
             return False
         del message[BODY]
+        if message["status"] == HTTPStatus.OK and self.on_success is not None:
+            self.on_success()
+        self.on_success = None
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         cast("_Gathering", self.transport).write_now(head + body)

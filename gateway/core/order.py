@@ -3,7 +3,7 @@
 The steps themselves are in `gateway.pipeline`.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -153,14 +153,14 @@ class Order(msgspec.Struct, frozen=True, gc=False):
 
 
 class Place:
-    """A place among the requests at once: held until all pictures are there that a request must have drawn.
+    """A place among the requests at once: held by a request, and by the flights it began, which may outlive it.
 
-    `slots` are those pictures. The request waits for each of them until a flight takes off for it, which may outlive
-    the request.
+    The request holds it until it ends, or a flight took off for each of its `pictures`: from then on it waits for
+    nothing but these.
     """
 
-    def __init__(self, slots: Iterable[int]) -> None:
-        self._awaited: Final = set(slots)
+    def __init__(self, pictures: int) -> None:
+        self._awaited: Final = set(range(pictures))
         self._flying: Final[set[int]] = set()
         self._is_held = True
 

@@ -19,6 +19,8 @@ from gateway.core.request import ImageRequest, plain
 # misses.
 SCHEMA: Final = b"1"
 
+_LONGEST_ID: Final = 256
+
 ImageFormat = Literal["url", "b64_json", "both"]
 UnknownModels = Literal["refuse", "forward"]
 
@@ -116,8 +118,7 @@ def describe(plan: Plan, cached: list[bool]) -> dict[str, object]:
 def _choose(request: ImageRequest, catalogue: Catalogue, rules: Rules) -> tuple[Model, tuple[Adjustment, ...], bool]:
     found = _resolve(request, catalogue)
     if found is None:
-        # What no id can be stays here: a database does not take every character.
-        if rules.unknown_models == "forward" and request.model is not None and request.model.isprintable():
+        if rules.unknown_models == "forward" and request.model is not None and _is_id(request.model):
             return forwarded(request.model), (), False
         message = f"The model {plain(request.model)!r} does not exist; GET /v1/models lists those that do."
         raise GatewayError(Kind.MODEL_NOT_FOUND, message, param="model")
@@ -131,6 +132,11 @@ def _choose(request: ImageRequest, catalogue: Catalogue, rules: Rules) -> tuple[
     elif not found.substituted or request.model is None:
         return model, (), True
     return model, (Adjustment("model", asked, model.id),), True
+
+
+def _is_id(model: str) -> bool:
+    """Whether an id can be one: a database does not take every character, and much is kept by it."""
+    return len(model) <= _LONGEST_ID and model.isprintable()
 
 
 def _resolve(request: ImageRequest, catalogue: Catalogue) -> Resolved | None:

@@ -173,7 +173,7 @@ def test_an_unknown_model_goes_through_as_it_is_where_that_is_set(catalogue: Cat
     assert [orjson.loads(payload.body) for payload in found.payloads] == [expected] * 2
 
 
-@pytest.mark.parametrize("model", ["a\0b", "a\nb", "a\u2028b"])
+@pytest.mark.parametrize("model", ["a\0b", "a\nb", "a\u2028b", "a" * 257])
 def test_what_no_id_can_be_is_not_forwarded(catalogue: Catalogue, model: str) -> None:
     with pytest.raises(GatewayError) as caught:
         plan(catalogue, {"model": model}, FORWARD)
