@@ -17,7 +17,7 @@ from gateway.core.order import Answer, Asked, Order, Picture, stays
 from gateway.core.outcome import CacheState, Outcome
 from gateway.core.request import Dialect, Form
 from gateway.core.webhooks import webhook_in
-from gateway.flights import Audience, JobRuns, look_around, together
+from gateway.flights import Audience, JobRuns, look_around, release, together
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 from gateway.ports.jobs import Jobs
@@ -91,11 +91,11 @@ class Later:
         try:
             job, is_new = await self._add(asking, order, webhook)
         except GatewayError:
-            await self.gateway.release(order)
+            await release(self.gateway.limiter, order)
             raise
         if is_new:
             return await self._begin(job, order, asking.origin), order
-        await self.gateway.release(order)
+        await release(self.gateway.limiter, order)
         return job, order
 
     async def check(self, order: Order) -> None:
@@ -105,7 +105,7 @@ class Later:
             GatewayError: `draining`.
         """
         if not _is_kept(order) and self.gateway.drain.draining:
-            await self.gateway.release(order)
+            await release(self.gateway.limiter, order)
             self.gateway.drain.check()
 
     async def find(self, secret: bytes | None, id_: str, outcome: Outcome) -> Job:

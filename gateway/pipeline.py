@@ -45,6 +45,7 @@ from gateway.flights import (
     Settling,
     as_they_come,
     follow,
+    release,
     together,
     told_again,
 )
@@ -105,7 +106,7 @@ class Gateway:
             raise
         finally:
             if order.place is not None:
-                await self.release(order)
+                await release(self.limiter, order)
         if drawn:
             await self._give_back(order, drawn)
         pictures = [picture or drawn.pop(0) for picture in kept]
@@ -131,7 +132,7 @@ class Gateway:
             await self.repeated.failed(order, error)
             raise
         finally:
-            await self.release(order)
+            await release(self.limiter, order)
             if pictures:
                 order.outcome.note([picture.cache for picture in pictures])
                 await self._give_back(order, pictures)
@@ -238,7 +239,7 @@ class Gateway:
         if isinstance(result, GatewayError):
             await self.settling.failed(call, result)
             raise result
-        return await self.settling.landed(call, result, meanwhile=partial(self.release, order, slot))
+        return await self.settling.landed(call, result, meanwhile=partial(release, self.limiter, order, slot))
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
         """Fetch the bytes of a picture."""
@@ -263,7 +264,7 @@ class Gateway:
         try:
             return await self._pay(order, slot, audience)
         finally:
-            await self.release(order, slot)
+            await release(self.limiter, order, slot)
 
     async def _pay(self, order: Order, slot: int, audience: Audience) -> Flown:
         call = self.reserve(order, slot, audience)
@@ -278,12 +279,6 @@ class Gateway:
             await self.settling.broke(call)
             raise
         return await self.settle(order, slot, call, result)
-
-    async def release(self, order: Order, slot: int | None = None) -> None:
-        """Give the place at once back if nothing needs it any more, after a picture's flight or the whole order."""
-        place = order.place
-        if place is not None and (place.leave() if slot is None else place.land(slot)):
-            await self.limiter.release(order.caller, order.outcome.request_id)
 
     async def _give_back(self, order: Order, pictures: list[Picture]) -> None:
         if joined := sum(picture.cache is CacheState.JOINED for picture in pictures):  # whoever drew them counts them
