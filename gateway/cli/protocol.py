@@ -10,14 +10,13 @@ import re
 import weakref
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.core.errors import GatewayError, Kind
-from gateway.web.render import error_reply
+from gateway.web.render import HIT, error_reply
 from gateway.web.scope import BODY, GONE, REQUEST, WORKED_OUT
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # The name of the field becomes another one of its length, so that nothing is shifted wherever it stood.
 _OFFER: Final = re.compile(rb"(?i)(?<=\r\n)upgrade(?=:[ \t]*h2c[ \t]*\r\n)")
 _AS_LONG: Final = b"offered"
-# A request that is a cache hit comes often. So many that went well are kept as they were parsed, of so many bytes.
+# A request that is a cache hit comes often. So many of them are kept as they were parsed, of so many bytes.
 _MOST_REQUESTS: Final = 1024
 _LONGEST_REQUEST: Final = 4096
 _MOST_HEADERS: Final = 50
@@ -94,7 +93,7 @@ class GatheringProtocol(HttpToolsProtocol):
         is_special = cycle.waiting_for_100_continue or self.parser.should_upgrade() or not cycle.keep_alive
         if not is_special and len(data) <= _LONGEST_REQUEST and len(self.headers) <= _MOST_HEADERS:
             # A copy: the application writes into its scope.
-            cycle.on_success = partial(self._remember, data, {**self.scope}, bytes(cycle.body))
+            cycle.on_hit = partial(self._remember, data, {**self.scope}, bytes(cycle.body))
 
     def _remember(self, data: bytes, scope: dict[str, Any], body: bytes) -> None:
         """Keep a request as it was parsed."""
@@ -203,8 +202,8 @@ class GatheringProtocol(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
 
-    on_success: Callable[[], None] | None = None
-    """Called when a plain answer says that all went well."""
+    on_hit: Callable[[], None] | None = None
+    """Called when the answer is a cache hit."""
 
     def whole_body(self, limit: int) -> bytes | None:
         """Receive the request's body, if all of it is there already and it has at most `limit` bytes."""
@@ -244,9 +243,9 @@ class _Cycle(RequestResponseCycle):
         if head.count(b"\r\n") != lines or len(head.translate(None, _CONTROLS)) != len(head) - 2 * lines:
             return False
         del message[BODY]
-        if message["status"] == HTTPStatus.OK and self.on_success is not None:
-            self.on_success()
-        self.on_success = None
+        if self.on_hit is not None and HIT in headers:
+            self.on_hit()
+        self.on_hit = None
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         cast("_Gathering", self.transport).write_now(head + body)

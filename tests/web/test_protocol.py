@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
 from gateway.web.middleware import read_body
+from gateway.web.render import HIT
 from gateway.web.scope import BODY, GONE, HEADERS, REQUEST, WORKED_OUT
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -48,11 +49,9 @@ async def talking(
             await task
 
 
-def answering(
-    *bodies: bytes, headers: tuple[tuple[bytes, bytes], ...], at_once: bool = True, status: int = 200
-) -> ASGIApp:
+def answering(*bodies: bytes, headers: tuple[tuple[bytes, bytes], ...], at_once: bool = True) -> ASGIApp:
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-        start: Message = {"type": "http.response.start", "status": status, "headers": [*headers]}
+        start: Message = {"type": "http.response.start", "status": 200, "headers": [*headers]}
         if at_once and len(bodies) == 1:
             start[BODY] = bodies[0]
         await send(start)
@@ -131,9 +130,9 @@ OF_A_REQUEST = ("method", "path", "raw_path", "query_string", "http_version", "h
 class Told:
     """An application that tells what it was asked, with the request's body as its answer."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self, *more: tuple[bytes, bytes]) -> None:
         self.scopes: list[Scope] = []
-        self.status = status
+        self.more = more
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append({**scope})
@@ -141,8 +140,8 @@ class Told:
         body = await read_body(scope, receive, 10)
         scope[WORKED_OUT][body] = scope[WORKED_OUT].get(body, 0) + 1
         scope["path"] = "/elsewhere"
-        head = ((b"content-length", b"%d" % len(body)),)
-        await answering(body, headers=head, status=self.status)(scope, receive, send)
+        head = ((b"content-length", b"%d" % len(body)), *self.more)
+        await answering(body, headers=head)(scope, receive, send)
 
     async def ask(self, *pieces: bytes, until: bytes) -> None:
         async with talking(self) as (reader, writer):
@@ -152,7 +151,7 @@ class Told:
 
 
 async def test_a_request_that_comes_again_is_taken_as_the_first_time_and_what_was_found_out_is_there() -> None:
-    told = Told()
+    told = Told(HIT)
 
     await told.ask(*[POST % (b"first", b"0123")] * 3, POST % (b"other", b"0123"), until=b"0123")
 
@@ -175,15 +174,15 @@ async def test_a_request_that_comes_again_is_taken_as_the_first_time_and_what_wa
     ],
 )
 async def test_what_is_special_is_read_anew(special: bytes) -> None:
-    told = Told()
+    told = Told(HIT)
 
     await told.ask(special, special, until=special[-4:])
 
     assert len({id(scope[WORKED_OUT]) for scope in told.scopes}) == len(told.scopes) >= 2
 
 
-async def test_what_was_refused_is_read_anew() -> None:
-    told = Told(status=400)
+async def test_what_was_no_hit_is_read_anew() -> None:
+    told = Told((b"x-gateway-cache", b"miss"))
 
     await told.ask(*[POST % (b"a", b"0123")] * 2, until=b"0123")
 
@@ -192,7 +191,7 @@ async def test_what_was_refused_is_read_anew() -> None:
 
 async def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.cli.protocol._MOST_REQUESTS", 2)
-    told = Told()
+    told = Told(HIT)
     names = (b"a", b"b", b"c", b"a", b"c")
 
     await told.ask(*(POST % (name, b"0123") for name in names), until=b"0123")
@@ -201,7 +200,7 @@ async def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_a_request_that_comes_in_pieces_after_it_came_whole_is_read() -> None:
-    told, request = Told(), POST % (b"a", b"0123")
+    told, request = Told(HIT), POST % (b"a", b"0123")
 
     async with talking(told) as (reader, writer):
         writer.write(request)
