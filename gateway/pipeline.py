@@ -83,7 +83,7 @@ class Gateway:
         caller = await self.authenticate(secret, outcome)
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
         scope, memo, read = scope_of(self.options.cache_scope, caller), self.memo, self._read
-        # What is at hand is taken without a coroutine, which costs more than the look; so too where else it is known.
+        # What is at hand is taken without a coroutine, which costs more than the look; in other steps too.
         body = remembered(memo, asked, policy, scope) or await understand(memo, asked, policy, scope, read)
         note(body, outcome)
         check_model(caller, body.plan.model.id)

@@ -20,8 +20,10 @@ Read = Callable[[Asked, bytes | Form, Policy, str], Understood]
 
 
 def remembered(memo: Memo, asked: Asked, policy: Policy, scope: str) -> Understood | None:
-    """What the body means, if it is there already and was read before."""
-    return None if asked.body is None else memo.find(_key(asked, asked.body, policy, scope))
+    """What the body means, if it is small, there already, and was read before."""
+    if asked.body is None or len(asked.body) > _SMALL:
+        return None
+    return memo.find(_key(asked, asked.body, policy, scope))
 
 
 async def understand(memo: Memo, asked: Asked, policy: Policy, scope: str, read: Read) -> Understood:
@@ -29,12 +31,14 @@ async def understand(memo: Memo, asked: Asked, policy: Policy, scope: str, read:
     data = await body_of(asked)
     if isinstance(data, Form) or len(data) > _LARGE:
         return await asyncio.to_thread(read, asked, data, policy, scope)
+    if len(data) > _SMALL:  # none of these is remembered, so that none need be looked for
+        return read(asked, data, policy, scope)
     key = _key(asked, data, policy, scope)
     known = memo.find(key)
-    understood = read(asked, data, policy, scope) if known is None else known
-    if known is None and len(data) <= _SMALL:
-        memo.keep(key, understood)
-    return understood
+    if known is None:
+        known = read(asked, data, policy, scope)
+        memo.keep(key, known)
+    return known
 
 
 async def body_of(asked: Asked) -> bytes | Form:
