@@ -299,6 +299,11 @@ class MemoryLimiter:
             raise refused(verdict.refusal, verdict.standings)
         return Admission(request_id, verdict.standings, found, verdict.leased)
 
+    def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
+        self.record("admit kept")
+        found = [self.kept.get(name) for name in lookups]
+        tell(None if None in found else Admission("", found=found))
+
     async def release(self, caller: Caller, request_id: str) -> None:
         self.record("release")
         self.windows.release(request_id)

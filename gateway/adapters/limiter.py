@@ -4,10 +4,11 @@ The look-up of kept pictures rides in the same call where they lie on the same s
 """
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, Protocol, cast
 
 from gateway.core.keys import Caller
 from gateway.core.limits import (
@@ -33,6 +34,18 @@ _HEAD: Final = 3
 # '>I6' in the script.
 _NUMBER_SIZE: Final = 6
 _LARGEST: Final = 256**_NUMBER_SIZE - 1
+# To the script: nothing is to be taken unless all pictures are kept. Nothing is noted of such a request, so it needs
+# no id of its own.
+_ONLY_KEPT: Final = -1
+_NO_ID: Final = ""
+
+
+class _Store(Store, Protocol):
+    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> asyncio.Future[Any]:
+        """As `run_script`, without waiting; a server that does not know the script is not told it."""
+
+    def start_look_up(self, *keys: str) -> asyncio.Future[list[bytes | None]]:
+        """As `look_up`, without waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,7 @@ class RedisLimiter:
 
     def __init__(
         self,
-        store: Store,
+        store: _Store,
         observer: Observer,
         clock: Clock,
         options: LimiterOptions | None = None,
@@ -114,6 +127,27 @@ class RedisLimiter:
         if verdict.leased:
             self._windows.hold(books.places, request_id)
         return Admission(request_id, verdict.standings, found, verdict.leased)
+
+    def admit_kept(self, caller: Caller, lookups: Lookups, tell: Callable[[Admission | None], None]) -> None:
+        """Let in a request whose pictures are all kept, without a task that waits for it; never raises.
+
+        `tell` hears None where nothing was taken: a picture is not there, a limit refuses, Redis is away or has to be
+        told the script, or pictures lie elsewhere.
+        """
+        books, reply = self._books_of(caller), None
+        if self._cache is None:
+            with contextlib.suppress(StoreUnavailableError):
+                reply = self._start_look_up(books, lookups)
+        if reply is None:
+            tell(None)
+        else:
+            reply.add_done_callback(lambda done: tell(_kept(books, done)))
+
+    def _start_look_up(self, books: _Books, lookups: Lookups) -> asyncio.Future[Any]:
+        if not books.limits:
+            return self._store.start_look_up(*lookups)
+        keys = (*books.keys, _note_of(books.caller, _NO_ID), *lookups)
+        return self._store.start_script(self._script, keys, "admit", books.packed, _NO_ID, _ONLY_KEPT)
 
     async def release(self, caller: Caller, request_id: str) -> None:  # noqa: ARG002 - its places are noted here
         """Give the place at once back, where there is one; never raises."""
@@ -201,6 +235,17 @@ def _read(books: _Books, answer: list[int]) -> tuple[Verdict, list[bytes | None]
     standings = standings_of(zip(books.told, answer[_HEAD:found:2], resets, strict=True))
     refusal = Refusal(books.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
     return Verdict(standings, refusal, bool(leased)), cast("list[bytes | None]", answer[found:])
+
+
+def _kept(books: _Books, done: asyncio.Future[Any]) -> Admission | None:
+    """The admission of a request whose pictures are all kept; None where it is to be asked for in full."""
+    if done.cancelled() or done.exception() is not None:
+        return None
+    answer = done.result()
+    verdict, found = _read(books, answer) if books.limits and answer else (Verdict(()), answer)
+    if verdict.refusal is not None or not found or None in found:
+        return None
+    return Admission(_NO_ID, verdict.standings, found)
 
 
 def _key_of(caller: Caller, limit: Limit) -> str:

@@ -129,10 +129,13 @@ class RedisStore:
         Raises:
             StoreUnavailableError: as `execute`.
         """
+        return await self.start_look_up(*keys)
+
+    def start_look_up(self, *keys: str) -> asyncio.Future[list[bytes | None]]:
+        """As `look_up`, without waiting."""
         waiter = self._waiter()
         self._carrier.look_up(keys, waiter)
-        found: list[bytes | None] = await waiter
-        return found
+        return waiter
 
     async def run_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> object:
         """Run a Lua script on keys of one server; only one that does not know it yet is sent the source.
@@ -140,16 +143,24 @@ class RedisStore:
         Raises:
             StoreUnavailableError: as `execute`.
         """
+        try:
+            return await self.start_script(source, keys, *arguments)
+        except NoScriptError:
+            # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
+            return await self.execute("EVAL", source, len(keys), *keys, *arguments)
+
+    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Waiter:
+        """As `run_script`, without waiting; the future has a NoScriptError for a server that does not know the script.
+
+        Raises:
+            StoreUnavailableError: no answer is to be expected; what goes wrong later is the future's.
+        """
         digest = self._digests.get(source)
         if digest is None:
             digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         waiter = self._waiter()
         self._carrier.send(("EVALSHA", digest, len(keys), *keys, *arguments), waiter)
-        try:
-            return await waiter
-        except NoScriptError:
-            # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
-            return await self.execute("EVAL", source, len(keys), *keys, *arguments)
+        return waiter
 
     async def aclose(self) -> None:
         """Let go of all connections."""

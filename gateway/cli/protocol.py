@@ -1,8 +1,9 @@
 """uvicorn's HTTP protocol, made cheaper where it is asked most, and with our errors.
 
 An answer's head and body leave in one write, where uvicorn's two cost a second system call and packet. A request that
-came before, byte for byte, is not parsed again. One timer a connection sees whether it is idle, not one an answer. And
-to what is no HTTP uvicorn answers in plain text.
+was a cache hit and comes again, byte for byte, is answered by what was left for that, if that can; else it is read as
+ever. One timer a connection sees whether it is idle, not one an answer. And to what is no HTTP uvicorn answers in plain
+text.
 """
 
 import asyncio
@@ -10,17 +11,18 @@ import re
 import weakref
 from collections.abc import Callable
 from functools import partial
-from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.core.errors import GatewayError, Kind
-from gateway.web.render import HIT, error_reply
-from gateway.web.scope import BODY, GONE, REQUEST, WORKED_OUT
+from gateway.web.again import Again
+from gateway.web.render import Headers, Reply, error_reply, new_request_id
+from gateway.web.scope import AGAIN, BODY, GONE, REQUEST
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application, HTTPScope
+    from uvicorn._types import ASGI3Application
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
@@ -28,18 +30,12 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # The name of the field becomes another one of its length, so that nothing is shifted wherever it stood.
 _OFFER: Final = re.compile(rb"(?i)(?<=\r\n)upgrade(?=:[ \t]*h2c[ \t]*\r\n)")
 _AS_LONG: Final = b"offered"
-# A request that is a cache hit comes often. So many of them are kept as they were parsed, of so many bytes.
+# A request that was a cache hit comes often. So many of them are known, of so many bytes.
 _MOST_REQUESTS: Final = 1024
 _LONGEST_REQUEST: Final = 4096
-_MOST_HEADERS: Final = 50
 _REQUESTS: Final = "gateway.requests"
-# What of a scope is no request's own, beside what its connection has.
-_NOT_KEPT: Final = frozenset({"state", REQUEST})
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
-
-_Parsed = tuple[dict[str, Any], bytes]
-"""A request as it was parsed: what of its scope is its own, and its body."""
 
 
 class GatheringProtocol(HttpToolsProtocol):
@@ -51,33 +47,33 @@ class GatheringProtocol(HttpToolsProtocol):
     """Whether what came ended with the end of a request."""
     _begun = 0
     """How many requests began in the piece that came last."""
+    _came: list[bytes] | None = None
+    """What came while a request that came again waits for its answer; None while none does."""
+    _is_last = False
+    """Whether the server ends, and the connection with the answer that it waits for."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
         # Of all connections together: uvicorn hands each of them this state. Secrets are in it, so it is nobody else's.
-        self._requests: dict[bytes, _Parsed] = self.app_state.setdefault(_REQUESTS, {})
+        self._requests: dict[bytes, Again] = self.app_state.setdefault(_REQUESTS, {})
         super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
-        self._of_connection: dict[str, Any] = {
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            GONE: self.transport.is_closing,
-        }
+        self._is_gone = self.transport.is_closing
 
     def data_received(self, data: bytes) -> None:
         """Read on; an offer to change to HTTP/2 is passed over, as a server may (RFC 7540, 3.2).
 
         Java's HttpClient and `curl --http2` make one with every first request; the parser would drop the body after it.
         """
-        if not self._is_between:
+        if self._came is not None:
+            self._came.append(data)
+            self.flow.pause_reading()
+        elif not self._is_between:
             self._read(data)
-        elif (known := self._requests.get(data)) is not None:
-            self._take_again(known)
+        elif (again := self._requests.get(data)) is None or self.flow.write_paused:
+            self._read_request(data)
         else:
-            self._begun = 0
-            self._read(data)
-            if self._is_whole and self._begun == 1:
-                self._may_remember(data)
+            self._came, self._idle_since = [], None
+            again(partial(self._answered, data))
 
     @property
     def _is_between(self) -> bool:
@@ -87,43 +83,53 @@ class GatheringProtocol(HttpToolsProtocol):
     def _read(self, data: bytes) -> None:
         super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
 
-    def _may_remember(self, data: bytes) -> None:
-        """Let a request that came whole and alone in one piece be remembered, if nothing about it is special."""
+    def _read_request(self, data: bytes) -> None:
+        """Read what begins a request; one that is whole, alone in its piece and not special may be answered again."""
+        self._begun = 0
+        self._read(data)
+        if not self._is_whole or self._begun != 1 or len(data) > _LONGEST_REQUEST:
+            return
         cycle = cast("_Cycle", self.cycle)
-        is_special = cycle.waiting_for_100_continue or self.parser.should_upgrade() or not cycle.keep_alive
-        if not is_special and len(data) <= _LONGEST_REQUEST and len(self.headers) <= _MOST_HEADERS:
-            # A copy: the application writes into its scope.
-            cycle.on_hit = partial(self._remember, data, {**self.scope}, bytes(cycle.body))
+        if not cycle.waiting_for_100_continue and not self.parser.should_upgrade():
+            cycle.remember = partial(self._remember, data)
 
-    def _remember(self, data: bytes, scope: dict[str, Any], body: bytes) -> None:
-        """Keep a request as it was parsed."""
+    def _remember(self, data: bytes, again: Again) -> None:
         if len(self._requests) >= _MOST_REQUESTS:
             del self._requests[next(iter(self._requests))]
-        own = {name: scope[name] for name in scope.keys() - self._of_connection.keys() - _NOT_KEPT}
-        self._requests[data] = own, body
+        self._requests[data] = again
 
-    def _take_again(self, known: _Parsed) -> None:
-        """Begin a request that came before, byte for byte: what reading it leads to is known."""
-        scope, body = known
-        self._unset_keepalive_if_required()
-        self.scope = cast("HTTPScope", {**scope, **self._of_connection, "state": self.app_state.copy()})
-        self.cycle = RequestResponseCycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=True,
-            on_response=self.on_response_complete,
-        )
-        self.cycle.body = body  # type: ignore[assignment]  # whoever reads it makes bytes of it
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
-        self._start_asgi_task(self.cycle, self.app)
+    def _answered(self, data: bytes, reply: Reply | None) -> None:
+        """Write the answer to a request that came again, or read it as ever; then go on with what came meanwhile."""
+        came, self._came = self._came or [], None
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if reply is None or not self._write(reply):
+            self._requests.pop(data, None)
+            self._read_request(data)
+            if self._is_last:
+                super().shutdown()
+        for piece in came:
+            self.data_received(piece)
+
+    def _write(self, reply: Reply) -> bool:
+        """Write an answer of one piece; False where uvicorn has to look at it."""
+        assert isinstance(reply.pieces, tuple)  # noqa: S101 - what was a plain hit is one again
+        headers = [*reply.headers, (b"content-length", b"%d" % (reply.length or 0))]
+        head = _head(reply.status, [*headers, CLOSE_HEADER] if self._is_last else headers)
+        if head is None:
+            return False
+        cast("_Gathering", self.transport).write_now(head + reply.pieces[0])
+        if self._is_last:
+            self.transport.close()
+        self.on_response_complete()
+        return True
+
+    def shutdown(self) -> None:
+        """End the connection, after the answer that it waits for."""
+        self._is_last = True
+        if self._came is None:
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
@@ -174,12 +180,11 @@ class GatheringProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_whole = False
         self._begun += 1
-        self.scope[WORKED_OUT] = {}  # type: ignore[typeddict-unknown-key]
-        self.scope[GONE] = self._of_connection[GONE]  # type: ignore[typeddict-unknown-key]
+        self.scope[GONE] = self._is_gone  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be parsed: the application is never asked about it, so its refusal is written here."""
-        request_id = f"req_{getrandbits(128):032x}"
+        request_id = new_request_id()
         self.logger.warning("%s (%s)", msg, request_id)
         reply = error_reply(GatewayError(Kind.INVALID_HEADERS, "This is no HTTP request that can be read."))
         assert isinstance(reply.pieces, tuple)  # noqa: S101 - an error is of one piece
@@ -202,8 +207,8 @@ class GatheringProtocol(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
 
-    on_hit: Callable[[], None] | None = None
-    """Called when the answer is a cache hit."""
+    remember: Callable[[Again], None] | None = None
+    """Told how to answer the same request again, if it may be remembered and somebody knows how."""
 
     def whole_body(self, limit: int) -> bytes | None:
         """Receive the request's body, if all of it is there already and it has at most `limit` bytes."""
@@ -237,21 +242,27 @@ class _Cycle(RequestResponseCycle):
             or not fields.keys().isdisjoint(_NOT_PLAIN)
         ):
             return False
-        head = b"%b%b\r\n\r\n" % (STATUS_LINE[message["status"]], b"\r\n".join(map(b": ".join, headers)))
-        lines = len(headers) + 2
-        # No control characters but the ends of lines and tabs: a value must not begin a line of its own.
-        if head.count(b"\r\n") != lines or len(head.translate(None, _CONTROLS)) != len(head) - 2 * lines:
+        head = _head(message["status"], headers)
+        if head is None:
             return False
         del message[BODY]
-        if self.on_hit is not None and HIT in headers:
-            self.on_hit()
-        self.on_hit = None
+        if self.remember is not None and AGAIN in self.scope:
+            self.remember(self.scope[AGAIN])  # type: ignore[typeddict-item]
+        self.remember = None
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         cast("_Gathering", self.transport).write_now(head + body)
         self.message_event.set()
         self.on_response()
         return True
+
+
+def _head(status: int, headers: Headers) -> bytes | None:
+    """An answer's head; None where a header has control characters: its value must not begin a line of its own."""
+    head = b"%b%b\r\n\r\n" % (STATUS_LINE[status], b"\r\n".join(map(b": ".join, headers)))
+    lines = len(headers) + 2
+    is_plain = head.count(b"\r\n") == lines and len(head.translate(None, _CONTROLS)) == len(head) - 2 * lines
+    return head if is_plain else None
 
 
 class _Gathering:

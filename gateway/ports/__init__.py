@@ -1,6 +1,6 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,6 +92,13 @@ class Limiter(Protocol):
 
         `lookups` are the names of pictures in the cache: they are read on the way, and only those that are not there
         count as images and ask for a place at once. Without them `wanted` images count.
+        """
+
+    def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
+        """Let in a request whose pictures are all kept, without a task that waits for it; never raises.
+
+        `tell` hears of the admission. It hears None where nothing was taken, and `admit` has to be asked: a picture is
+        not there any more, a limit refuses, or one step cannot decide it all.
         """
 
     async def release(self, caller: Caller, request_id: str) -> None:

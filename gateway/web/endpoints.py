@@ -21,6 +21,7 @@ from gateway.core.request import Dialect, Form, plain
 from gateway.later import Asking, Later
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
+from gateway.web.again import Again, may_come_again
 from gateway.web.middleware import body_at_once, read_body
 from gateway.web.openapi import document
 from gateway.web.places import WebOptions, origin
@@ -35,14 +36,13 @@ from gateway.web.render import (
     models_reply,
     taken_headers,
 )
-from gateway.web.scope import DEPLOYMENT, GONE, HEADERS, WORKED_OUT, begin
+from gateway.web.scope import AGAIN, DEPLOYMENT, GONE, HEADERS, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
 
 # `curl -d` says form where it means JSON, and some clients say nothing at all.
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json", "application/x-www-form-urlencoded"})
 
-_WISHES: Final = "gateway.wishes"
 _JSON: Final = b"application/json"
 _FORM: Final = b"multipart/form-data"
 _FORM_LENGTH: Final = len(_FORM)
@@ -156,23 +156,26 @@ class Endpoints:
         return json_reply({"message": "302.AI image gateway; POST /v1/images/generations, see GET /v1/models."})
 
     async def _images(self, dialect: Dialect, scope: Scope, receive: Receive) -> Reply:
-        outcome = begin(scope, dialect)
+        outcome, gateway = begin(scope, dialect), self.gateway
         asked, headers = self._asked(dialect, scope, receive), scope[HEADERS]
         if prefers_async(headers.get(b"prefer")):
             asking = await self.later.accept(_secret(headers), asked, outcome, self._origin(scope))
             if asking.can_wait:
                 return await self._taken(scope, asking)
-            order = await self.gateway.admit(asking.unnamed)
+            order = await gateway.admit(asking.unnamed)
         else:
-            order = await self.gateway.admit(await self.gateway.accept(_secret(headers), asked, outcome))
+            order = await gateway.admit(await gateway.accept(_secret(headers), asked, outcome))
         if order.stream:
             await self.later.check(order)  # once its head is out, it can no longer be told to ask elsewhere
-            return stream_reply(self.gateway, order)
+            return stream_reply(gateway, order)
         place = self._origin(scope)
         try:
             if self.options.keepalive_after > 0:
-                return await kept_alive(self.gateway, order, place, self.options.keepalive_after)
-            return images_reply(await self.gateway.generate(order), place, order.held.close)
+                return await kept_alive(gateway, order, place, self.options.keepalive_after)
+            answer = await gateway.generate(order)
+            if may_come_again(order, answer, headers):
+                scope[AGAIN] = Again(lambda: self.gateway, gateway, order, _secret(headers))
+            return images_reply(answer, place, order.held.close)
         except BaseException:  # of several pictures some may have come; of a wait that is cancelled too
             order.held.close()
             raise
@@ -198,10 +201,6 @@ class Endpoints:
     def _asked(self, dialect: Dialect, scope: Scope, receive: Receive) -> Asked:
         headers: dict[bytes, bytes] = scope[HEADERS]
         content_type = headers.get(b"content-type", b"")
-        worked_out: dict[str, Asked] = scope.get(WORKED_OUT, {})
-        wishes = worked_out.get(_WISHES)
-        if wishes is None:
-            wishes = worked_out[_WISHES] = _wishes(dialect, scope.get(DEPLOYMENT), headers)
 
         async def read() -> bytes | Form:
             if content_type[:_FORM_LENGTH].lower() == _FORM and dialect is not Dialect.GENERATIONS:
@@ -211,33 +210,26 @@ class Endpoints:
 
         is_plain = content_type == _JSON and dialect is not Dialect.VARIATIONS
         body = body_at_once(scope, self.options.max_body) if is_plain else None
-        return msgspec.structs.replace(wishes, read=read, gone=scope.get(GONE, stays), body=body)
+        directives = _directives(headers.get(b"cache-control"))
+        no_store = "no-store" in directives
+        return Asked(
+            read,
+            dialect,
+            model=scope.get(DEPLOYMENT),
+            patience=_patience(headers),
+            is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
+            coercion=_text(headers.get(b"x-gateway-coercion")),
+            look_up=not (no_store or "no-cache" in directives),
+            keep=not no_store,
+            attempt=name_of(_text(headers.get(b"idempotency-key"))),
+            gone=scope.get(GONE, stays),
+            body=body,
+        )
 
 
 @cache
 def _document(models: tuple[str, ...]) -> bytes:
     return orjson.dumps(document(__version__, models))
-
-
-async def _unread() -> bytes:
-    return b""
-
-
-def _wishes(dialect: Dialect, model: str | None, headers: dict[bytes, bytes]) -> Asked:
-    """What a head asks for; its body, and whether its caller is gone, are put in for each request."""
-    directives = _directives(headers.get(b"cache-control"))
-    no_store = "no-store" in directives
-    return Asked(
-        _unread,
-        dialect,
-        model=model,
-        patience=_patience(headers),
-        is_retry=headers.get(b"x-stainless-retry-count", b"0") != b"0",
-        coercion=_text(headers.get(b"x-gateway-coercion")),
-        look_up=not (no_store or "no-cache" in directives),
-        keep=not no_store,
-        attempt=name_of(_text(headers.get(b"idempotency-key"))),
-    )
 
 
 def _text(header: bytes | None) -> str | None:

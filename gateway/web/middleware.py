@@ -5,7 +5,6 @@ Pure ASGI, one layer: a `BaseHTTPMiddleware` would cost more than all the rest o
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from random import getrandbits
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,8 +14,8 @@ from gateway.core.outcome import Outcome
 from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.places import canonical
-from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, WORKED_OUT, Incoming
+from gateway.web.render import Headers, Reply, error_reply, every_answers, new_request_id
+from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, Incoming
 
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADERS: Final = 32 * 1024
@@ -25,8 +24,6 @@ _IDLE: Final = 10.0
 _SLOWEST: Final = 64 * 1024
 # Digits of a Content-Length: one with more is too large by any limit, and `int` refuses thousands of them.
 _LONGEST_LENGTH: Final = 18
-_VERSION: Final = (b"openai-version", b"2020-10-01")
-_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 # What is told before the body was read to its end.
 _UNREAD: Final = frozenset(
     {
@@ -63,19 +60,14 @@ class Front:
             return
         clock = self._clock.monotonic
         started = clock()
-        outcome = Outcome(f"req_{getrandbits(128):032x}", _method(scope["method"]))
+        outcome = Outcome(new_request_id(), _method(scope["method"]))
         scope[OUTCOME] = outcome
 
         def mark(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
                 outcome.code = outcome.code or "ok"
-                message["headers"] += (
-                    (b"x-request-id", outcome.request_id.encode()),
-                    (b"openai-processing-ms", b"%d" % ((clock() - started) * 1000)),
-                    _VERSION,
-                    _NO_SNIFFING,
-                )
+                message["headers"] += every_answers(outcome.request_id, (clock() - started) * 1000)
             return send(message)
 
         try:
@@ -100,7 +92,7 @@ class Dispatch:
             return
         outcome: Outcome = scope[OUTCOME]
         try:
-            scope[HEADERS] = _headers(scope)
+            scope[HEADERS] = guard(scope["headers"])
             endpoint = self._hot.get((scope["method"], scope["path"]))
             if endpoint is None:
                 scope["path"] = canonical(scope)
@@ -159,14 +151,6 @@ async def _send_pieces(reply: Reply, send: Send) -> None:
             await send({"type": "http.response.body", "body": last, "more_body": True})
         last = piece
     await send({"type": "http.response.body", "body": last})
-
-
-def _headers(scope: Scope) -> dict[bytes, bytes]:
-    worked_out: dict[str, dict[bytes, bytes]] = scope.get(WORKED_OUT, {})
-    headers = worked_out.get(HEADERS)
-    if headers is None:
-        headers = worked_out[HEADERS] = guard(scope["headers"])
-    return headers
 
 
 def guard(raw: Headers) -> dict[bytes, bytes]:

@@ -6,6 +6,7 @@ Pictures leave in pieces: base64 of a picture is made while the client takes it,
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from math import ceil
+from random import getrandbits
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,8 @@ _PIECE: Final = 3 * 16 * 1024
 # What is read of a picture at a time: a slow reader holds one block and one piece.
 _BLOCK: Final = 4 * _PIECE
 _CLOSING: Final = b'"}'
+_VERSION: Final = (b"openai-version", b"2020-10-01")
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 # When to ask for a job that is not done: pictures take seconds.
 _COME_BACK: Final = (b"retry-after", b"2")
 _AT_ONCE: Final = (b"retry-after", b"1")
@@ -103,6 +106,21 @@ def error_reply(error: GatewayError) -> Reply:
     return json_reply({"error": error_body(error)}, row.status, headers)
 
 
+def new_request_id() -> str:
+    """What a request is known by, `req_` and 32 hex digits; no secret."""
+    return f"req_{getrandbits(128):032x}"
+
+
+def every_answers(request_id: str, ms: float) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that every answer ends with; `ms` is how long it took."""
+    return (
+        (b"x-request-id", request_id.encode()),
+        (b"openai-processing-ms", b"%d" % ms),
+        _VERSION,
+        _NO_SNIFFING,
+    )
+
+
 def standing_headers(standings: Iterable[Standing]) -> Headers:
     """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
     headers: Headers = []
@@ -121,7 +139,7 @@ def error_body(error: GatewayError) -> dict[str, object]:
     return {**error.body}
 
 
-def images_reply(answer: Answer, origin: str, close: Callable[[], None]) -> Reply:
+def images_reply(answer: Answer, origin: str, close: Callable[[], None] = _nothing) -> Reply:
     """OpenAI's ImagesResponse; `origin` begins the addresses in our own store, `close` lets go of the pictures."""
     headers = [
         JSON,
