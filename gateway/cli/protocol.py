@@ -110,13 +110,13 @@ class GatheringProtocol(HttpToolsProtocol):
             if self._is_last:
                 super().shutdown()
         for piece in came:
-            self.data_received(piece)
+            if not self.transport.is_closing():
+                self.data_received(piece)
 
     def _write(self, reply: Reply) -> bool:
         """Write an answer of one piece; False where uvicorn has to look at it."""
         assert isinstance(reply.pieces, tuple)  # noqa: S101 - what was a plain hit is one again
-        headers = [*reply.headers, (b"content-length", b"%d" % (reply.length or 0))]
-        head = _head(reply.status, [*headers, CLOSE_HEADER] if self._is_last else headers)
+        head = _head(reply.status, [*reply.headers, CLOSE_HEADER] if self._is_last else reply.headers)
         if head is None:
             return False
         cast("_Gathering", self.transport).write_now(head + reply.pieces[0])

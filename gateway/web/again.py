@@ -1,6 +1,6 @@
 """The same request again, byte for byte, after it was a cache hit: answered without going through the application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -35,6 +35,9 @@ def may_come_again(order: Order, answer: Answer, headers: Mapping[bytes, bytes])
 class Again:
     """Answers a request that was a cache hit as it was answered then, and tells the observer of it."""
 
+    more: Sequence[tuple[bytes, bytes]] = ()
+    """What is added to the answer on its way out, by name and value."""
+
     def __init__(self, current: Callable[[], Gateway], gateway: Gateway, order: Order, secret: bytes | None) -> None:
         """`current` is the gateway that serves: a reload puts another in the place of the one that took the order."""
         self._current: Final = current
@@ -43,7 +46,7 @@ class Again:
         self._outcome: Final = order.outcome
 
     def __call__(self, tell: Tell) -> None:
-        """Answer it once more: `tell` hears the reply, or None where the application has to be asked."""
+        """Answer it once more: `tell` hears the reply, its length too, or None where the application must be asked."""
         if self._current() is self._gateway:
             self._kept.ask(partial(self._answered, tell, self._gateway.clock.monotonic()))
         else:
@@ -58,6 +61,7 @@ class Again:
             self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
         )
         reply = images_reply(answer, "")
-        reply.headers.extend(every_answers(outcome.request_id, ms))
+        length = (b"content-length", b"%d" % (reply.length or 0))
+        reply.headers.extend((length, *self.more, *every_answers(outcome.request_id, ms)))
         tell(reply)
         self._gateway.observer.request(outcome)
