@@ -14,7 +14,7 @@ from gateway.core.errors import GatewayError, Kind
 from gateway.core.jobs import Ended, Job, JobState, Receipt, Wanted
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation, State, earlier
-from gateway.core.limits import Admission, limits_of, refused
+from gateway.core.limits import Admission, Verdict, limits_of, refused
 from gateway.core.outcome import Outcome
 from gateway.core.picture import media_type, size_of
 from gateway.core.repeats import Repeat, reused
@@ -287,14 +287,14 @@ class MemoryLimiter:
     record: Recorder = field(default_factory=Recorder)
     windows: Windows = field(default_factory=Windows)
     kept: dict[str, bytes] = field(default_factory=dict)
+    kept_requests: int = 0
 
     async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[str] | None) -> Admission:
         self.record("admit")
         found = None if lookups is None else [self.kept.get(name) for name in lookups]
         if found is not None:
             wanted = found.count(None)
-        limits = [(f"{getattr(caller, limit.owner)} {limit.name}", limit) for limit in limits_of(caller)]
-        verdict = self.windows.admit(limits, wanted, request_id, self.clock.monotonic())
+        verdict = self._verdict(caller, request_id, wanted)
         if verdict.refusal is not None:
             raise refused(verdict.refusal, verdict.standings)
         return Admission(request_id, verdict.standings, found, verdict.leased)
@@ -302,7 +302,12 @@ class MemoryLimiter:
     def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
         self.record("admit kept")
         found = [self.kept.get(name) for name in lookups]
-        tell(None if None in found else Admission("", found=found))
+        if None in found:
+            tell(None)
+            return
+        self.kept_requests += 1
+        verdict = self._verdict(caller, f"kept {self.kept_requests}", 0)
+        tell(Admission("", verdict.standings, found) if verdict.refusal is None else None)
 
     async def release(self, caller: Caller, request_id: str) -> None:
         self.record("release")
@@ -312,6 +317,10 @@ class MemoryLimiter:
         self.record(f"give back {images}")
         names = [f"{getattr(caller, limit.owner)} {limit.name}" for limit in limits_of(caller)]
         self.windows.give_back(names, request_id, images)
+
+    def _verdict(self, caller: Caller, request_id: str, wanted: int) -> Verdict:
+        limits = [(f"{getattr(caller, limit.owner)} {limit.name}", limit) for limit in limits_of(caller)]
+        return self.windows.admit(limits, wanted, request_id, self.clock.monotonic())
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What every limiter promises: the one on Redis, the same with Redis away, and the fake of the pipeline's tests."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -39,6 +40,21 @@ async def limiter(request: pytest.FixtureRequest, valkey: EmbeddedValkey, tmp_pa
     await store.aclose()
 
 
+@pytest.fixture(params=["fake", "redis"])
+async def finding(request: pytest.FixtureRequest, valkey: EmbeddedValkey) -> AsyncIterator[Limiter]:
+    """A limiter that finds the pictures `a` and `b`."""
+    kept = {"gw:{a}:image": b"picture a", "gw:{b}:image": b"picture b"}
+    if request.param == "fake":
+        yield MemoryLimiter(FakeClock(), kept=kept)
+        return
+    store = RedisStore(valkey.url, lambda: None, timeout=10.0)
+    await store.execute("FLUSHALL")
+    for name, value in kept.items():
+        await store.execute("SET", name, value)
+    yield RedisLimiter(store, FakeObserver(), FakeClock())
+    await store.aclose()
+
+
 def caller(key: Terms | None = None, team: Terms | None = None, name: str = "key") -> Caller:
     return Caller(name, "team", key or Terms(), team or Terms())
 
@@ -47,6 +63,12 @@ async def refusal(limiter: Limiter, asks: Caller, name: str = "refused", wanted:
     with pytest.raises(GatewayError) as caught:
         await limiter.admit(asks, name, wanted, None)
     return caught.value
+
+
+async def admit_kept(limiter: Limiter, asks: Caller, *pictures: str) -> Admission | None:
+    told: asyncio.Future[Admission | None] = asyncio.get_running_loop().create_future()
+    limiter.admit_kept(asks, [f"gw:{{{picture}}}:image" for picture in pictures], told.set_result)
+    return await told
 
 
 async def test_who_has_no_limits_is_let_in_and_told_of_none(limiter: Limiter) -> None:
@@ -173,3 +195,82 @@ async def test_what_never_fits_is_not_told_to_come_again(
 
     assert (error.kind, error.param, error.kind.row.retry, error.retry_after) == (kind, param, False, None)
     assert words in error.message
+
+
+async def primed(limiter: Limiter, asks: Caller) -> None:
+    """Let the limiter be asked once in full, for something that takes nothing of key or team."""
+    await limiter.admit(Caller("other", "other", asks.key_terms, asks.team_terms), "other", 0, None)
+
+
+async def test_a_request_whose_pictures_are_all_kept_counts_as_ever(finding: Limiter) -> None:
+    asks = caller(Terms(rpm=9, ipm=1), Terms(rpm=5, ipm=3, concurrency=1))
+    await primed(finding, asks)
+
+    one = await admit_kept(finding, asks, "a")
+    both = await admit_kept(finding, asks, "a", "b")
+    in_full = await finding.admit(asks, "c", 2, ["gw:{a}:image", "gw:{b}:image"])
+    after = await admit_kept(finding, asks, "b")
+
+    found: list[bytes | None] = [b"picture a", b"picture b"]
+    told = [(Standing("requests", 5, remaining, 60.0), Standing("images", 1, 1, 0.0)) for remaining in (4, 3, 2, 1)]
+    assert one == Admission("", told[0], found[:1])
+    assert both == Admission("", told[1], found)
+    assert in_full == Admission("c", told[2], found)
+    assert after == Admission("", told[3], found[1:])
+    assert (await finding.admit(asks, "d", 1, None)).leased  # its image and its place were left
+
+
+async def test_without_limits_kept_pictures_are_found_too(finding: Limiter) -> None:
+    assert await admit_kept(finding, caller(), "a", "b") == Admission("", (), [b"picture a", b"picture b"])
+    assert await admit_kept(finding, caller(), "a", "c") is None
+
+
+async def test_kept_pictures_are_told_though_all_places_and_images_are_taken(finding: Limiter) -> None:
+    asks = caller(Terms(rpm=9, ipm=1, concurrency=1))
+    await finding.admit(asks, "a", 1, None)
+
+    admission = await admit_kept(finding, asks, "a")
+
+    assert admission is not None
+    assert [(standing.measure, standing.remaining) for standing in admission.standings] == [
+        ("requests", 7),
+        ("images", 0),
+    ]
+
+
+async def test_where_a_picture_is_not_kept_nothing_is_taken(finding: Limiter) -> None:
+    asks = caller(Terms(rpm=2, ipm=1, concurrency=1), Terms(rpm=2))
+    await primed(finding, asks)
+
+    assert [await admit_kept(finding, asks, *pictures) for pictures in (("a", "c"), ("c",), ("c", "b"))] == [None] * 3
+
+    admission = await finding.admit(asks, "a", 1, ["gw:{a}:image", "gw:{c}:image"])
+    assert admission.standings == (Standing("requests", 2, 1, 60.0), Standing("images", 1, 0, 60.0))
+    assert (admission.found, admission.leased) == ([b"picture a", None], True)
+
+
+@pytest.mark.parametrize(
+    ("key", "team"), [(Terms(rpm=2), Terms(rpm=9)), (Terms(rpm=9), Terms(rpm=2)), (Terms(rpm=2), Terms(rpm=2))]
+)
+async def test_what_a_limit_refuses_is_not_told_and_takes_nothing(finding: Limiter, key: Terms, team: Terms) -> None:
+    asks = caller(key, team)
+    await primed(finding, asks)
+
+    admissions = [await admit_kept(finding, asks, "a") for _ in range(4)]
+    error = await refusal(finding, asks)
+
+    assert [admission is not None for admission in admissions] == [True, True, False, False]
+    assert (error.kind, [standing.remaining for standing in error.standings]) == (Kind.RATE_LIMIT_EXCEEDED, [0])
+
+
+async def test_who_may_ask_nothing_is_not_told_of_kept_pictures(finding: Limiter) -> None:
+    asks = caller(Terms(rpm=0))
+
+    assert await admit_kept(finding, asks, "a") is None
+    assert (await refusal(finding, asks)).kind is Kind.INSUFFICIENT_QUOTA
+
+
+async def test_where_none_is_kept_it_is_let_in_in_full(limiter: Limiter) -> None:
+    for asks in (caller(), caller(Terms(rpm=1, concurrency=1))):
+        assert await admit_kept(limiter, asks, "a") is None
+        assert (await limiter.admit(asks, "a", 1, ["gw:{a}:image"])).found == [None]

@@ -1,0 +1,146 @@
+"""Which hits may be answered again without the application, and that this is told to nobody in another way."""
+
+from dataclasses import replace
+
+import msgspec
+import orjson
+import pytest
+
+from gateway.core.catalogue import Catalogue
+from gateway.core.order import Answer, Asked, Order
+from gateway.core.outcome import CacheState, Outcome
+from gateway.pipeline import Gateway
+from gateway.web.again import Again, may_come_again
+from gateway.web.render import Reply
+from tests.fakes import reading
+from tests.world import FIRST, MODEL, World
+
+NO_HEADERS: dict[bytes, bytes] = {}
+
+
+@pytest.fixture
+def world(catalogue: Catalogue) -> World:
+    return World(catalogue)
+
+
+async def ordered(world: World, asked: Asked | None = None, **fields: object) -> tuple[Order, Answer]:
+    """An order that was answered, and its answer; its outcome is as the front leaves it."""
+    body = orjson.dumps({"model": MODEL, "prompt": "a cat", **fields})
+    asked = msgspec.structs.replace(asked or Asked(reading(b"")), read=reading(body))
+    outcome = Outcome("req_1", "POST", "generations")
+    order = await world.gateway.admit(await world.gateway.accept(FIRST, asked, outcome))
+    answer = await world.gateway.generate(order)
+    outcome.status, outcome.code, outcome.ms = 200, "ok", 7.5
+    return order, answer
+
+
+async def hit(world: World, asked: Asked | None = None, **fields: object) -> tuple[Order, Answer]:
+    await ordered(world, asked=None, **fields)
+    return await ordered(world, asked, **fields)
+
+
+async def test_only_a_hit_may_come_again(world: World) -> None:
+    miss = await ordered(world)
+    one = await ordered(world)
+    some = await ordered(world, n=2)
+    both = await ordered(world, n=2)
+
+    assert [may_come_again(*of, NO_HEADERS) for of in (miss, one, some, both)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("headers", "may"),
+    [
+        ({b"host": b"a", b"user-agent": b"b", b"authorization": b"Bearer x"}, True),
+        ({b"host": b"a", b"origin": b"https://app.example"}, False),
+        ({b"host": b"a", b"prefer": b"wait=1"}, False),
+    ],
+)
+async def test_what_other_headers_are_answered_with_more_is_not_answered_again(
+    world: World, headers: dict[bytes, bytes], may: bool
+) -> None:
+    assert may_come_again(*await hit(world), headers) is may
+
+
+async def test_bytes_fresh_pictures_and_named_requests_are_not_answered_again(world: World) -> None:
+    plain = Asked(reading(b""))
+    bytes_ = await hit(world, response_format="b64_json")
+    fresh = await hit(world, msgspec.structs.replace(plain, look_up=False))
+    named = await hit(world, msgspec.structs.replace(plain, attempt="once"))
+    named_again = await hit(world, msgspec.structs.replace(plain, attempt="once"))
+
+    for order, answer in (bytes_, fresh, named, named_again):
+        assert not may_come_again(order, answer, NO_HEADERS)
+    order, answer = await hit(world)
+    ours = msgspec.structs.replace(answer.pictures[0], url="media:1.png")
+    assert not may_come_again(order, msgspec.structs.replace(answer, pictures=[ours]), NO_HEADERS)
+    assert not may_come_again(*fresh_hit(order, answer), NO_HEADERS)
+
+
+def fresh_hit(order: Order, answer: Answer) -> tuple[Order, Answer]:
+    return msgspec.structs.replace(order, asked=msgspec.structs.replace(order.asked, look_up=False)), answer
+
+
+class Serving:
+    """Which gateway serves; a reload puts another there."""
+
+    def __init__(self, world: World) -> None:
+        self.gateway: Gateway = world.gateway
+
+    def again(self, order: Order) -> Again:
+        return Again(lambda: self.gateway, self.gateway, order, FIRST)
+
+
+def ask(again: Again) -> Reply | None:
+    told: list[Reply | None] = []
+    again(told.append)
+    [reply] = told
+    return reply
+
+
+async def test_the_reply_has_all_headers_and_the_observer_is_told_of_a_request_of_its_own(world: World) -> None:
+    order, _ = await hit(world, size="1792x1024")
+    first = msgspec.structs.replace(order.outcome)
+    again = Serving(world).again(order)
+
+    replies = [ask(again) for _ in range(2)]
+
+    ids = []
+    for reply, outcome in zip(replies, world.observer.outcomes, strict=True):
+        assert reply is not None
+        assert reply.status == 200
+        assert isinstance(reply.pieces, tuple)
+        [body] = reply.pieces
+        assert orjson.loads(body)["data"] == [{"url": "https://pictures.example/1.png"}]
+        assert [name for name, _ in reply.headers] == [
+            *(b"content-type", b"cache-status", b"x-gateway-cache", b"x-gateway-adjusted", b"content-length"),
+            *(b"x-request-id", b"openai-processing-ms", b"openai-version", b"x-content-type-options"),
+        ]
+        headers = dict(reply.headers)
+        assert headers[b"content-length"] == b"%d" % len(body)
+        assert headers[b"x-request-id"] == outcome.request_id.encode()
+        assert outcome == msgspec.structs.replace(first, request_id=outcome.request_id, ms=0.0)
+        assert (outcome.cache, outcome.states, outcome.adjusted) == ("hit", ("hit",), ("size",))
+        ids.append(outcome.request_id)
+    assert len({*ids, "req_1"}) == 3
+    assert order.outcome == first
+
+
+async def test_after_a_reload_the_application_is_asked(world: World) -> None:
+    order, _ = await hit(world)
+    serving = Serving(world)
+    again = serving.again(order)
+    world.transcript()
+    serving.gateway = replace(world.gateway)
+
+    assert ask(again) is None
+    assert (world.transcript(), world.observer.outcomes) == ([], [])
+
+
+async def test_what_cannot_be_answered_again_is_told_to_nobody(world: World) -> None:
+    order, answer = await hit(world)
+    world.cache.kept.clear()
+
+    assert ask(Serving(world).again(order)) is None
+    assert world.observer.outcomes == []
+    assert answer.pictures[0].cache is CacheState.HIT
