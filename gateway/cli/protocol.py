@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from gateway.cli.gathering import Gathering
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.again import Again
-from gateway.web.render import Headers, Reply, error_reply, new_request_id
+from gateway.web.marks import new_request_id
+from gateway.web.render import Headers, Reply, error_reply
 from gateway.web.scope import AGAIN, BODY, GONE, REQUEST
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-# More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
-_MOST_HELD: Final = 16 * 1024
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # The name of the field becomes another one of its length, so that nothing is shifted wherever it stood.
 _OFFER: Final = re.compile(rb"(?i)(?<=\r\n)upgrade(?=:[ \t]*h2c[ \t]*\r\n)")
@@ -56,7 +56,7 @@ class GatheringProtocol(HttpToolsProtocol):
         """Begin a connection."""
         # Of all connections together: uvicorn hands each of them this state. Secrets are in it, so it is nobody else's.
         self._requests: dict[bytes, Again] = self.app_state.setdefault(_REQUESTS, {})
-        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
+        super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
         self._is_gone = self.transport.is_closing
 
     def data_received(self, data: bytes) -> None:
@@ -119,7 +119,7 @@ class GatheringProtocol(HttpToolsProtocol):
         head = _head(reply.status, [*reply.headers, CLOSE_HEADER] if self._is_last else reply.headers)
         if head is None:
             return False
-        cast("_Gathering", self.transport).write_now(head + reply.pieces[0])
+        cast("Gathering", self.transport).write_now(head + reply.pieces[0])
         if self._is_last:
             self.transport.close()
         self.on_response_complete()
@@ -251,7 +251,7 @@ class _Cycle(RequestResponseCycle):
         self.remember = None
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        cast("_Gathering", self.transport).write_now(head + body)
+        cast("Gathering", self.transport).write_now(head + body)
         self.message_event.set()
         self.on_response()
         return True
@@ -263,47 +263,3 @@ def _head(status: int, headers: Headers) -> bytes | None:
     lines = len(headers) + 2
     is_plain = head.count(b"\r\n") == lines and len(head.translate(None, _CONTROLS)) == len(head) - 2 * lines
     return head if is_plain else None
-
-
-class _Gathering:
-    """A transport whose small writes are joined; everything else is the transport's own."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport: Final = transport
-        self._loop: Final = loop
-        self._held: list[bytes] = []
-        self._size = 0
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Hold data back until the loop's next turn, or write it with what was held if it is long."""
-        if not self._held:
-            self._loop.call_soon(self._flush)
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > _MOST_HELD:
-            self._flush()
-
-    def write_now(self, data: bytes) -> None:
-        """Write data, after what was held."""
-        self._flush()
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Whether the transport is closing."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """Write what is held, then close."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if not self._held:
-            return
-        held, self._held, self._size = self._held, [], 0
-        if not self._transport.is_closing():
-            self._transport.write(held[0] if len(held) == 1 else b"".join(held))

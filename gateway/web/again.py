@@ -10,7 +10,8 @@ from gateway.again import KeptOrder
 from gateway.core.order import Answer, Order, media_name
 from gateway.core.outcome import CacheState, Outcome
 from gateway.pipeline import Gateway
-from gateway.web.render import Reply, every_answers, images_reply, new_request_id
+from gateway.web.marks import every_answers, new_request_id
+from gateway.web.render import Reply, images_reply
 
 Tell = Callable[[Reply | None], None]
 

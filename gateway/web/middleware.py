@@ -13,8 +13,9 @@ from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.outcome import Outcome
 from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
+from gateway.web.marks import every_answers, new_request_id
 from gateway.web.places import canonical
-from gateway.web.render import Headers, Reply, error_reply, every_answers, new_request_id
+from gateway.web.render import Headers, Reply, error_reply
 from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, Incoming
 
 _MOST_HEADERS: Final = 100

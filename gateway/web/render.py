@@ -6,7 +6,6 @@ Pictures leave in pieces: base64 of a picture is made while the client takes it,
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from math import ceil
-from random import getrandbits
 from typing import Any, Final
 
 import msgspec
@@ -31,8 +30,6 @@ _PIECE: Final = 3 * 16 * 1024
 # What is read of a picture at a time: a slow reader holds one block and one piece.
 _BLOCK: Final = 4 * _PIECE
 _CLOSING: Final = b'"}'
-_VERSION: Final = (b"openai-version", b"2020-10-01")
-_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 # When to ask for a job that is not done: pictures take seconds.
 _COME_BACK: Final = (b"retry-after", b"2")
 _AT_ONCE: Final = (b"retry-after", b"1")
@@ -104,21 +101,6 @@ def error_reply(error: GatewayError) -> Reply:
     if row.status == Kind.INVALID_API_KEY.row.status:
         headers.append((b"www-authenticate", b"Bearer"))
     return json_reply({"error": error_body(error)}, row.status, headers)
-
-
-def new_request_id() -> str:
-    """What a request is known by, `req_` and 32 hex digits; no secret."""
-    return f"req_{getrandbits(128):032x}"
-
-
-def every_answers(request_id: str, ms: float) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that every answer ends with; `ms` is how long it took."""
-    return (
-        (b"x-request-id", request_id.encode()),
-        (b"openai-processing-ms", b"%d" % ms),
-        _VERSION,
-        _NO_SNIFFING,
-    )
 
 
 def standing_headers(standings: Iterable[Standing]) -> Headers:
