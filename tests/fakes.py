@@ -71,13 +71,15 @@ class MemoryCache:
         entry = None if self.away else self.entries.get(fingerprint)
         return entry if entry is not None and entry.expires > self.clock.now() else None
 
-    async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
-        self.record("keep")
-        if self.away or ttl <= 0:
-            return False
-        entry = Entry(fingerprint, url, self.clock.now() + ttl)
-        self.entries[fingerprint], self.kept[fingerprint] = entry, encode(entry)
-        return True
+    def keep(self, fingerprint: str, url: str, ttl: int) -> Awaitable[bool]:
+        is_kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        is_kept.set_result(not self.away and ttl > 0)
+        if ttl > 0:
+            self.record("keep")
+        if is_kept.result():
+            entry = Entry(fingerprint, url, self.clock.now() + ttl)
+            self.entries[fingerprint], self.kept[fingerprint] = entry, encode(entry)
+        return is_kept
 
 
 @dataclass
@@ -309,7 +311,7 @@ class MemoryLimiter:
         verdict = self._verdict(caller, f"kept {self.kept_requests}", 0)
         tell(Admission("", verdict.standings, found) if verdict.refusal is None else None)
 
-    async def release(self, caller: Caller, request_id: str) -> None:
+    def release(self, request_id: str) -> None:
         self.record("release")
         self.windows.release(request_id)
 

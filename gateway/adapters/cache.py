@@ -1,6 +1,7 @@
 """Pictures in Redis, by fingerprint. Whatever goes wrong is a miss, counted by the store."""
 
-from typing import Final
+from collections.abc import Awaitable, Generator
+from typing import Any, Final
 
 from gateway.core.entry import Entry, encode, read_entry
 from gateway.ports import Clock, Store, StoreUnavailableError
@@ -29,13 +30,31 @@ class RedisCache:
         """The kept picture out of what was found under its name; None where that is no entry of ours."""
         return None if value is None else read_entry(value, fingerprint, self._clock.now())
 
-    async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
-        """Keep a picture for `ttl` seconds; whether it was stored."""
+    def keep(self, fingerprint: str, url: str, ttl: int) -> Awaitable[bool]:
+        """Begin to keep a picture for `ttl` seconds; whether it was stored may be waited for, once."""
         if ttl <= 0:
-            return False
+            return _Keeping(None)
         entry = encode(Entry(fingerprint, url, self._clock.now() + ttl))
         try:
-            await self._store.execute("SET", self.name(fingerprint), entry, "EX", ttl)
+            return _Keeping(self._store.start("SET", self.name(fingerprint), entry, "EX", ttl))
+        except StoreUnavailableError:
+            return _Keeping(None)
+
+
+class _Keeping:
+    """A picture that is being kept. Not a coroutine, so that nobody has to wait for it."""
+
+    def __init__(self, reply: Awaitable[object] | None) -> None:
+        self._reply: Final = reply
+
+    def __await__(self) -> Generator[Any, Any, bool]:
+        return self._is_kept().__await__()
+
+    async def _is_kept(self) -> bool:
+        if self._reply is None:
+            return False
+        try:
+            await self._reply
         except StoreUnavailableError:
             return False
         return True

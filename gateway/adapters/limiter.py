@@ -47,6 +47,9 @@ class _Store(Store, Protocol):
     def start_look_up(self, *keys: str) -> asyncio.Future[list[bytes | None]]:
         """As `look_up`, without waiting."""
 
+    def post_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> None:
+        """Run a script that nobody waits for."""
+
 
 @dataclass(frozen=True, slots=True)
 class LimiterOptions:
@@ -149,10 +152,10 @@ class RedisLimiter:
         keys = (*books.keys, _note_of(books.caller, _NO_ID), *lookups)
         return self._store.start_script(self._script, keys, "admit", books.packed, _NO_ID, _ONLY_KEPT)
 
-    async def release(self, caller: Caller, request_id: str) -> None:  # noqa: ARG002 - its places are noted here
+    def release(self, request_id: str) -> None:
         """Give the place at once back, where there is one; never raises."""
         if places := self._windows.release(request_id):
-            await self._try(places, "release", request_id)
+            self._store.post_script(self._script, places, "release", request_id)
 
     async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
         """Let as many images count no longer, for they were not drawn; never raises."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 from redis.asyncio.connection import parse_url
@@ -27,7 +27,46 @@ _NOTHING: Final = object()
 _PLAIN: Final = frozenset({"host", "port", "path", "db", "username", "password"})
 
 Command = tuple[str | bytes | float, ...]
-Waiter = asyncio.Future[Any]
+
+
+class Waiter(Protocol):
+    """Who is told a command's reply: a future, or what does as much of one."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of whoever waits."""
+
+    def done(self) -> bool:
+        """Whether the reply is of no use any more."""
+
+    def set_result(self, reply: Any, /) -> None:  # noqa: ANN401 - what a reply is depends on its command
+        """Take the reply."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Hear that there is none, or that the server does not know the script."""
+
+
+class Nobody:
+    """Waits for a reply that is of no interest; that a script is unknown is told to `on_unknown`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_unknown: Callable[[], None] = lambda: None) -> None:
+        self._loop: Final = loop
+        self._on_unknown: Final = on_unknown
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of whoever sent the command."""
+        return self._loop
+
+    def done(self) -> bool:
+        """It is never too late for it."""
+        return False
+
+    def set_result(self, _reply: object, /) -> None:
+        """Pass over the reply."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Pass over what went wrong: the store counts it."""
+        if isinstance(error, NoScriptError):
+            self._on_unknown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +209,7 @@ async def connect_to(address: Address, within: float) -> Connection:
                 await loop.create_connection(lambda: connection, address.host, address.port)
             else:
                 await loop.create_unix_connection(lambda: connection, address.path)
-            replies: list[Waiter] = [loop.create_future() for _ in address.greeting()]
+            replies: list[asyncio.Future[Any]] = [loop.create_future() for _ in address.greeting()]
             connection.send([*zip(map(packed, address.greeting()), replies, strict=True)])
             await asyncio.gather(*replies)
     except BaseException as error:

@@ -8,16 +8,16 @@ import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from redis.asyncio import RedisCluster
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
 from gateway.adapters.redis_client import Pipelines, connect
-from gateway.adapters.redis_connection import Address, Command, Waiter
+from gateway.adapters.redis_connection import Address, Command, Nobody, Waiter
 from gateway.adapters.redis_link import Link
-from gateway.flights import Deadline, hear
+from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
 
 TIMEOUT: Final = 0.1
@@ -28,6 +28,8 @@ _LISTEN: Final = 5.0
 _SILENT: Final = "gw:silent"
 # Seconds between one probe and the next; the last ones are all that long.
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
+
+Reply = asyncio.Future[Any]
 
 
 class _Carrier(Protocol):
@@ -81,16 +83,28 @@ class RedisStore:
             StoreUnavailableError: refused, no answer in time, or none to be expected.
             NoScriptError: an EVALSHA of a script that the server does not know.
         """
+        return await self.start(*command)
+
+    def start(self, *command: str | bytes | float) -> Reply:
+        """As `execute`, without waiting.
+
+        Raises:
+            StoreUnavailableError: no answer is to be expected; what goes wrong later is the future's.
+        """
         waiter = self._waiter()
         self._carrier.send(command, waiter)
-        return await waiter
+        return waiter
 
     def post(self, *command: str | bytes | float) -> None:
         """Run a command that nobody waits for; where Redis is away it is dropped."""
-        with contextlib.suppress(StoreUnavailableError):
-            waiter = self._waiter()
-            waiter.add_done_callback(hear)
-            self._carrier.send(command, waiter)
+        if self._probe is None:
+            self._carrier.send(command, Nobody(self._running_loop()))
+
+    def post_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> None:
+        """Run a script that nobody waits for; where Redis is away it is dropped."""
+        if self._probe is None:
+            known = Nobody(self._running_loop(), lambda: self.post("EVAL", source, len(keys), *keys, *arguments))
+            self._carrier.send(("EVALSHA", self._digest(source), len(keys), *keys, *arguments), known)
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Tell of each word on a channel that was subscribed to, by the channel's name, until cancelled.
@@ -149,17 +163,14 @@ class RedisStore:
             # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
             return await self.execute("EVAL", source, len(keys), *keys, *arguments)
 
-    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Waiter:
+    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Reply:
         """As `run_script`, without waiting; the future has a NoScriptError for a server that does not know the script.
 
         Raises:
             StoreUnavailableError: no answer is to be expected; what goes wrong later is the future's.
         """
-        digest = self._digests.get(source)
-        if digest is None:
-            digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         waiter = self._waiter()
-        self._carrier.send(("EVALSHA", digest, len(keys), *keys, *arguments), waiter)
+        self._carrier.send(("EVALSHA", self._digest(source), len(keys), *keys, *arguments), waiter)
         return waiter
 
     async def aclose(self) -> None:
@@ -175,13 +186,22 @@ class RedisStore:
             with contextlib.suppress(Exception), Deadline(TIMEOUT):
                 await what(self._pubsub)
 
-    def _waiter(self) -> Waiter:
+    def _digest(self, source: str) -> str:
+        digest = self._digests.get(source)
+        if digest is None:
+            digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        return digest
+
+    def _waiter(self) -> Reply:
         if self._probe is not None:
             raise StoreUnavailableError
+        return self._running_loop().create_future()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             # Kept, for asking asyncio costs a system call each time.
             self._loop = asyncio.get_running_loop()
-        return self._loop.create_future()
+        return self._loop
 
     def _lost(self) -> None:
         self._on_error()

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -188,6 +188,9 @@ async def _store(settings: Settings) -> AsyncIterator[Store]:
 
 class _NoStore:
     async def execute(self, *_: str | bytes | float) -> object:
+        raise StoreUnavailableError
+
+    def start(self, *_: str | bytes | float) -> Awaitable[object]:
         raise StoreUnavailableError
 
     async def look_up(self, *_: str) -> list[bytes | None]:

@@ -1,7 +1,7 @@
 """What follows a paid call: its money is settled and its picture kept, whoever is left to settle it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,10 +16,6 @@ from gateway.flights.gallery import Gallery
 from gateway.ports import Cache, Drawn, Ledger, Observer, Wakeups
 
 _FAULT: Final = "The gateway failed in the middle of this call; the picture may have been billed."
-
-
-async def _nothing() -> None:
-    return None
 
 
 class Call(Protocol):
@@ -39,7 +35,7 @@ class Flown(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """Ledger, cache and gallery, in the order in which nothing is lost: what is paid is written first."""
+    """Ledger, cache and gallery, so that nothing is lost: nobody is told of a picture before it is written as paid."""
 
     ledger: Ledger
     errands: Errands
@@ -48,24 +44,26 @@ class Settling:
     wakeups: Wakeups
     observer: Observer
 
-    async def landed(self, call: Call, drawn: Drawn, meanwhile: Callable[[], Awaitable[None]] = _nothing) -> Flown:
-        """Settle at the real cost where it is known, else at the plan's, and keep the picture.
-
-        `meanwhile` is run while the ledger is written.
-        """
+    async def landed(self, call: Call, drawn: Drawn) -> Flown:
+        """Settle at the real cost where it is known, else at the plan's, and keep the picture meanwhile."""
         row = call.end()
         if row is None:
             raise GatewayError(Kind.INTERNAL_ERROR, "A picture came that nobody had reserved.")
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        keeping = asyncio.get_running_loop().create_task(self._keep(row, drawn.url, meanwhile))
-        await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
-        url, stored = await keeping
-        if url != drawn.url:
-            await self.errands.now_or_later(lambda: self.ledger.keep(row, url))
+        if self.gallery.media is None:
+            keeping = self._keep(row, drawn.url)
+            await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
+            flown = Flown(drawn.url, await keeping)
+        else:
+            taking = asyncio.get_running_loop().create_task(self._take_in(row, drawn.url))
+            await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
+            flown = await taking
+            if flown.url != drawn.url:
+                await self.errands.now_or_later(lambda: self.ledger.keep(row, flown.url))
         self.wakeups.tell(row.id)
-        return Flown(url, stored)
+        return flown
 
     async def failed(self, call: Call, error: GatewayError) -> None:
         """Let go of what is held, unless something may have been billed: that waits for 302's bill."""
@@ -83,10 +81,12 @@ class Settling:
         """A fault of ours in the middle of a call says nothing of its outcome."""
         await self.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
 
-    async def _keep(self, row: Generation, drawn: str, meanwhile: Callable[[], Awaitable[None]]) -> tuple[str, bool]:
-        """Where the picture lies from now on, and whether the cache has it."""
-        await meanwhile()
+    async def _take_in(self, row: Generation, drawn: str) -> Flown:
+        """Copy the picture into our store, and keep where it lies from now on."""
         name = await self.gallery.take_in(drawn)
         url = drawn if name is None else MEDIA + name
-        stored = row.ttl > 0 and await self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url))
-        return url, stored
+        return Flown(url, await self._keep(row, url))
+
+    def _keep(self, row: Generation, url: str) -> Awaitable[bool]:
+        """Begin to keep an address in the cache; whether it has it may be waited for."""
+        return self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url))

@@ -1,6 +1,6 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +74,9 @@ class Store(Protocol):
     async def execute(self, *command: str | bytes | float) -> object:
         """Run a command; raises `StoreUnavailableError`, and never waits longer than its deadline."""
 
+    def start(self, *command: str | bytes | float) -> Awaitable[object]:
+        """Send a command at once, as `execute`; its reply need not be waited for at once."""
+
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that belong to one picture; as `execute`."""
 
@@ -101,7 +104,7 @@ class Limiter(Protocol):
         not there any more, a limit refuses, or one step cannot decide it all.
         """
 
-    async def release(self, caller: Caller, request_id: str) -> None:
+    def release(self, request_id: str) -> None:
         """Give the place at once back, where there is one; never raises."""
 
     async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
@@ -120,8 +123,8 @@ class Cache(Protocol):
     async def recall(self, fingerprint: str) -> Entry | None:
         """The kept picture; one round trip."""
 
-    async def keep(self, fingerprint: str, url: str, ttl: int) -> bool:
-        """Keep a picture for `ttl` seconds; whether it was stored."""
+    def keep(self, fingerprint: str, url: str, ttl: int) -> Awaitable[bool]:
+        """Begin to keep a picture for `ttl` seconds; whether it was stored may be waited for, once."""
 
 
 class Wakeups(Protocol):

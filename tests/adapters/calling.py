@@ -1,6 +1,6 @@
 """How tests have 302 asked: an upstream on a pool of keys, and a diary of what it told while it was at it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -30,6 +30,9 @@ class NoStore:
     """Redis, away."""
 
     async def execute(self, *command: str | bytes | float) -> object:
+        raise StoreUnavailableError
+
+    def start(self, *command: str | bytes | float) -> Awaitable[object]:
         raise StoreUnavailableError
 
     async def look_up(self, *keys: str) -> list[bytes | None]:

@@ -82,11 +82,12 @@ class Wire:
         prepared = self._headers.get(call.secret)
         if prepared is None:
             prepared = self._headers[call.secret] = _headers(url, call.secret)
-        headers = httpx.Headers(prepared)
-        if call.body is not None:
-            headers["content-length"] = str(len(call.body))
         stream = httpx.ByteStream(call.body or b"")
-        return httpx.Request(call.method, url, headers=headers, stream=stream, extensions={"timeout": timeout})
+        # It takes a copy of the headers.
+        request = httpx.Request(call.method, url, headers=prepared, stream=stream, extensions={"timeout": timeout})
+        if call.body is not None:
+            request.headers["content-length"] = str(len(call.body))
+        return request
 
 
 async def _read(stream: httpx.AsyncByteStream) -> bytes:
