@@ -7,6 +7,7 @@ when they are closed, however the process ends. Files are written and read in th
 import io
 import tempfile
 from asyncio import wrap_future
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -83,21 +84,30 @@ class _OnShelf:
 
 
 class _InMemory(_OnShelf):
+    """The pieces of a picture as they came: to join them would copy it twice."""
+
     def __init__(self, give_back: Callable[[], None]) -> None:
         super().__init__()
-        self._data = bytearray()
+        self._pieces: list[bytes] = []
+        self._ends: list[int] = []
         self._give_back: Callable[[], None] | None = give_back
 
     async def write(self, chunk: bytes) -> None:
-        self._data += chunk
         self.size += len(chunk)
+        self._pieces.append(chunk)
+        self._ends.append(self.size)
 
-    async def read(self, start: int, end: int) -> memoryview:
-        return memoryview(self._data)[start:end]
+    async def read(self, start: int, end: int) -> bytes | memoryview:
+        parts: list[memoryview] = []
+        for index in range(bisect_right(self._ends, start), len(self._ends)):
+            begin = self._ends[index] - len(self._pieces[index])
+            if begin >= end:
+                break
+            parts.append(memoryview(self._pieces[index])[max(0, start - begin) : end - begin])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        # Another one, for the old one cannot shrink while somebody looks at it.
-        self._data = bytearray()
+        self._pieces, self._ends = [], []
         give_back, self._give_back = self._give_back, None
         if give_back is not None:
             give_back()

@@ -67,6 +67,16 @@ async def test_a_picture_can_be_read_from_wherever_it_lies(
     assert names(folder) == []
 
 
+@pytest.mark.parametrize("budget", [12, 0])
+async def test_every_part_can_be_read_however_the_pieces_came(folder: Path, budget: int) -> None:
+    given = (b"a", b"bcd", b"", b"efghi", b"jkl")
+
+    with closing(await Shelf(folder, budget).hold(chunks(*given), 12)) as held:
+        for start in range(13):
+            for end in range(start, 15):
+                assert bytes(await held.read(start, end)) == b"".join(given)[start:end]
+
+
 async def test_memory_that_is_let_go_of_is_free_for_the_next_once(folder: Path) -> None:
     shelf, before = Shelf(folder, 10), in_files()
     first = await shelf.hold(chunks(b"0123456789"), 10)
