@@ -50,8 +50,8 @@ class KeptOrder:
         return True
 
     def _admitted(self, tell: Tell, admission: Admission | None) -> None:
-        # One that was let in for what cannot be read after all is let in once more on the whole way, and counts twice: it
-        # takes an entry that lapses in this very moment, or that somebody else has written.
+        # Let in for what cannot be read after all, a request is let in once more on the whole way, and counts twice:
+        # that takes an entry that lapses in this very moment, or that somebody else has written.
         pictures = None if admission is None or admission.found is None else self._recall(admission.found)
         if admission is None or pictures is None:
             tell(None)

@@ -229,9 +229,10 @@ def _response_format(value: str | None) -> ResponseFormat | None:
 
 def _dropped(body: Body) -> tuple[Adjustment, ...]:
     said = [(field, getattr(body, field)) for field in UNSUPPORTED]
-    return tuple(
+    dropped = [
         Adjustment(field, plain(value), "dropped") for field, value in said if value not in (None, "auto", 0, "")
-    )
+    ]
+    return tuple(dropped)
 
 
 def plain(value: object) -> str:

@@ -70,7 +70,7 @@ def translate(request: ImageRequest, catalogue: Catalogue, policy: Policy, scope
         body = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     except TypeError as exc:
         raise GatewayError(Kind.INVALID_JSON, "The body has text that is no valid Unicode.") from exc
-    payloads = tuple(Payload(body, digest) for digest in fingerprints(body, scope, request.n))
+    payloads = tuple([Payload(body, digest) for digest in fingerprints(body, scope, request.n)])
     adjustments = (*renamed, *geometry.adjustments, *request.dropped)
     return Plan(model, payloads, adjustments, model.price * request.n, known)
 

@@ -25,11 +25,11 @@ def may_come_again(order: Order, answer: Answer, headers: Mapping[bytes, bytes])
     pictures in our own store are looked for there.
     """
     return (
-        answer.format == "url"
-        and order.asked.look_up
+        order.outcome.cache == CacheState.HIT.word
+        and answer.format == "url"
         and order.asked.attempt is None
         and headers.keys().isdisjoint(_MORE_THAN_THAT)
-        and all(picture.cache is CacheState.HIT and media_name(picture.url) is None for picture in answer.pictures)
+        and all(media_name(picture.url) is None for picture in answer.pictures)
     )
 
 
