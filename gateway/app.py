@@ -86,7 +86,9 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
     media = _media(settings, outside.clock)
     gateway = _gateway(settings, fresh, outside, media)
     later = _later(settings, outside, gateway)
-    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web, later)
+    # Starlette adds it to every answer where pages of other origins may ask.
+    added = [(b"vary", b"Origin")] if settings.cors_origins else []
+    endpoints = Endpoints(gateway, outside.store, durable.database.answers, metrics.scrape, fresh.web, later, added)
     reloader = _reloader(settings, endpoints, durable, metrics, lines)
     background = [
         lambda: durable.run(observation),

@@ -27,6 +27,7 @@ from gateway.core.order import (
     Picture,
     Place,
     Understood,
+    kept_picture,
     media_name,
     policy_of,
     scope_of,
@@ -53,7 +54,7 @@ from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter,
 from gateway.understanding import meaning, note, remembered, understand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Gateway:
     """The ports, wired, and the steps between them."""
 
@@ -179,7 +180,7 @@ class Gateway:
         found = self.cache.read(order.plan.payloads[slot].fingerprint, order.found[slot])
         if found is None or not (media_name(found.url) is None or await self.gallery.has(found.url)):
             return None
-        return Picture(found.url, CacheState.HIT, ttl=max(0, int(found.expires - self.clock.now())))
+        return kept_picture(found, self.clock.now())
 
     async def join(self, order: Order, slot: int) -> Picture:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""

@@ -299,7 +299,7 @@ class MemoryLimiter:
         verdict = self._verdict(caller, request_id, wanted)
         if verdict.refusal is not None:
             raise refused(verdict.refusal, verdict.standings)
-        return Admission(request_id, verdict.standings, found, verdict.leased)
+        return Admission(verdict.standings, found, verdict.leased)
 
     def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
         self.record("admit kept")
@@ -309,7 +309,7 @@ class MemoryLimiter:
             return
         self.kept_requests += 1
         verdict = self._verdict(caller, f"kept {self.kept_requests}", 0)
-        tell(Admission("", verdict.standings, found) if verdict.refusal is None else None)
+        tell(Admission(verdict.standings, found) if verdict.refusal is None else None)
 
     def release(self, request_id: str) -> None:
         self.record("release")

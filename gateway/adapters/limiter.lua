@@ -94,7 +94,6 @@ local function asked()
   local limits = windows + at_once
   local values = call('MGET', unpack(KEYS)) -- a sorted set among them reads as nothing
   local images, note_at = tonumber(ARGV[4]), limits + 1
-  local only_kept = images < 0
   if #KEYS > note_at then
     images = 0
     for index = note_at + 1, #KEYS do
@@ -103,7 +102,6 @@ local function asked()
   end
   return {
     id = ARGV[3], images = images, known = values[note_at], note_at = note_at, values = values, mosts_at = mosts_at,
-    is_in_vain = only_kept and images > 0,
     window = window, lease = lease, of_requests = of_requests, windows = windows, limits = limits,
     needs = {}, used = {}, slots = {}, lapsed = {},
   }
@@ -167,14 +165,9 @@ end
 -- ARGV: what is the same in all requests of a caller, an id, and images. The first is packed: window and lease, how
 -- many limits there are of requests, of images, and at once, then the most of each. KEYS: one of each limit in that
 -- order, one of the id, then the pictures to look up; where there are any, the images are those that are not there.
--- Images of -1 stand for a request that nothing is taken for where one is not there; it gets no answer then.
 -- Returns: which limit refuses (0: none), the wait (-1: no wait helps), whether a place at once is held, then used and
 -- reset of each limit of requests and images, then what was looked up.
-local function admit()
-  local ask = asked()
-  if ask.is_in_vain then
-    return {}
-  end
+local function decide(ask)
   local refusing, longest = refusal_of(ask)
   local is_admitted = refusing == 0
   local is_leased = is_admitted and take_all(ask) or 0
@@ -193,6 +186,18 @@ local function admit()
     answer[#answer + 1] = ask.values[index]
   end
   return answer
+end
+
+local function admit()
+  return decide(asked())
+end
+
+-- As `admit`; but where a picture is not there nothing is taken, and the answer is empty. Nothing is noted of such a
+-- request, for it wants no image, so that its id says nothing.
+local function admit_kept()
+  local ask = asked()
+  ask.known = nil
+  return ask.images > 0 and {} or decide(ask)
 end
 
 -- ARGV: lease, ids. Also leases that the server has lost, or that ended while their worker was away: they are held.
@@ -241,4 +246,4 @@ local function give_back()
   call('SET', KEYS[#KEYS], pack(SLOT, noted_at, left - images), 'KEEPTTL')
 end
 
-return ({ admit = admit, renew = renew, release = release, give_back = give_back })[ARGV[1]]()
+return ({ admit = admit, admit_kept = admit_kept, renew = renew, release = release, give_back = give_back })[ARGV[1]]()

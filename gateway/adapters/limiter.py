@@ -34,13 +34,13 @@ _HEAD: Final = 3
 # '>I6' in the script.
 _NUMBER_SIZE: Final = 6
 _LARGEST: Final = 256**_NUMBER_SIZE - 1
-# To the script: nothing is to be taken unless all pictures are kept. Nothing is noted of such a request, so it needs
-# no id of its own.
-_ONLY_KEPT: Final = -1
-_NO_ID: Final = ""
+# Of a request that wants no image nothing is noted: any name will do in the place of its id.
+_NO_ID: Final = "-"
 
 
-class _Store(Store, Protocol):
+class _Scripts(Store, Protocol):
+    """A store that does not make everybody wait."""
+
     def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> asyncio.Future[Any]:
         """As `run_script`, without waiting; a server that does not know the script is not told it."""
 
@@ -81,7 +81,7 @@ class RedisLimiter:
 
     def __init__(
         self,
-        store: _Store,
+        store: _Scripts,
         observer: Observer,
         clock: Clock,
         options: LimiterOptions | None = None,
@@ -108,7 +108,7 @@ class RedisLimiter:
         """
         books = self._books_of(caller)
         if not books.limits:
-            return Admission(request_id, found=await self._look_up(lookups))
+            return Admission(found=await self._look_up(lookups))
         found: list[bytes | None] | None = None
         if lookups is not None and self._cache is not None:
             found = await self._look_up(lookups)
@@ -129,7 +129,7 @@ class RedisLimiter:
             raise refused(verdict.refusal, verdict.standings)
         if verdict.leased:
             self._windows.hold(books.places, request_id)
-        return Admission(request_id, verdict.standings, found, verdict.leased)
+        return Admission(verdict.standings, found, verdict.leased)
 
     def admit_kept(self, caller: Caller, lookups: Lookups, tell: Callable[[Admission | None], None]) -> None:
         """Let in a request whose pictures are all kept, without a task that waits for it; never raises.
@@ -137,20 +137,27 @@ class RedisLimiter:
         `tell` hears None where nothing was taken: a picture is not there, a limit refuses, Redis is away or has to be
         told the script, or pictures lie elsewhere.
         """
-        books, reply = self._books_of(caller), None
+        books, pending = self._books_of(caller), None
         if self._cache is None:
             with contextlib.suppress(StoreUnavailableError):
-                reply = self._start_look_up(books, lookups)
-        if reply is None:
+                pending = self._start(books, lookups)
+        if pending is None:
             tell(None)
         else:
-            reply.add_done_callback(lambda done: tell(_kept(books, done)))
+            pending.add_done_callback(lambda done: tell(self._admission_of(books, done)))
 
-    def _start_look_up(self, books: _Books, lookups: Lookups) -> asyncio.Future[Any]:
+    def _start(self, books: _Books, lookups: Lookups) -> asyncio.Future[Any]:
         if not books.limits:
             return self._store.start_look_up(*lookups)
         keys = (*books.keys, _note_of(books.caller, _NO_ID), *lookups)
-        return self._store.start_script(self._script, keys, "admit", books.packed, _NO_ID, _ONLY_KEPT)
+        return self._store.start_script(self._script, keys, "admit_kept", books.packed, _NO_ID, 0)
+
+    def _admission_of(self, books: _Books, done: asyncio.Future[Any]) -> Admission | None:
+        try:
+            return _kept(books, done)
+        except Exception as error:  # noqa: BLE001 - nobody else hears it, and the caller waits
+            self._observer.fault("limiter", error)
+            return None
 
     def release(self, request_id: str) -> None:
         """Give the place at once back, where there is one; never raises."""
@@ -241,14 +248,16 @@ def _read(books: _Books, answer: list[int]) -> tuple[Verdict, list[bytes | None]
 
 
 def _kept(books: _Books, done: asyncio.Future[Any]) -> Admission | None:
-    """The admission of a request whose pictures are all kept; None where it is to be asked for in full."""
+    """The admission of a request whose pictures are all kept; None where `admit` has to be asked."""
     if done.cancelled() or done.exception() is not None:
         return None
     answer = done.result()
-    verdict, found = _read(books, answer) if books.limits and answer else (Verdict(()), answer)
-    if verdict.refusal is not None or not found or None in found:
+    if not books.limits:
+        return None if None in answer else Admission(found=answer)
+    if not answer:
         return None
-    return Admission(_NO_ID, verdict.standings, found)
+    verdict, found = _read(books, answer)
+    return None if verdict.refusal is not None else Admission(verdict.standings, found)
 
 
 def _key_of(caller: Caller, limit: Limit) -> str:

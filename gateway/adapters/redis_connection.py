@@ -45,8 +45,11 @@ class Waiter(Protocol):
         """Hear that there is none, or that the server does not know the script."""
 
 
-class Nobody:
-    """Waits for a reply that is of no interest; that a script is unknown is told to `on_unknown`."""
+class Unawaited:
+    """Takes a reply that nobody waits for: cheaper than a future, whose failure somebody would have to hear.
+
+    `on_unknown` is told that the server does not know the script.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_unknown: Callable[[], None] = lambda: None) -> None:
         self._loop: Final = loop
@@ -57,7 +60,7 @@ class Nobody:
         return self._loop
 
     def done(self) -> bool:
-        """It is never too late for it."""
+        """Never: the reply is always taken."""
         return False
 
     def set_result(self, _reply: object, /) -> None:

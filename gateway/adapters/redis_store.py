@@ -15,7 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
 from gateway.adapters.redis_client import Pipelines, connect
-from gateway.adapters.redis_connection import Address, Command, Nobody, Waiter
+from gateway.adapters.redis_connection import Address, Command, Unawaited, Waiter
 from gateway.adapters.redis_link import Link
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -29,7 +29,7 @@ _SILENT: Final = "gw:silent"
 # Seconds between one probe and the next; the last ones are all that long.
 _PROBE_EVERY: Final = (0.1, 0.25, 0.5, 1.0)
 
-Reply = asyncio.Future[Any]
+Pending = asyncio.Future[Any]
 
 
 class _Carrier(Protocol):
@@ -85,7 +85,7 @@ class RedisStore:
         """
         return await self.start(*command)
 
-    def start(self, *command: str | bytes | float) -> Reply:
+    def start(self, *command: str | bytes | float) -> Pending:
         """As `execute`, without waiting.
 
         Raises:
@@ -98,13 +98,13 @@ class RedisStore:
     def post(self, *command: str | bytes | float) -> None:
         """Run a command that nobody waits for; where Redis is away it is dropped."""
         if self._probe is None:
-            self._carrier.send(command, Nobody(self._running_loop()))
+            self._carrier.send(command, Unawaited(self._running_loop()))
 
     def post_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> None:
         """Run a script that nobody waits for; where Redis is away it is dropped."""
         if self._probe is None:
-            known = Nobody(self._running_loop(), lambda: self.post("EVAL", source, len(keys), *keys, *arguments))
-            self._carrier.send(("EVALSHA", self._digest(source), len(keys), *keys, *arguments), known)
+            waiter = Unawaited(self._running_loop(), lambda: self.post(*_in_full(source, keys, arguments)))
+            self._carrier.send(("EVALSHA", self._digest(source), len(keys), *keys, *arguments), waiter)
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Tell of each word on a channel that was subscribed to, by the channel's name, until cancelled.
@@ -146,7 +146,11 @@ class RedisStore:
         return await self.start_look_up(*keys)
 
     def start_look_up(self, *keys: str) -> asyncio.Future[list[bytes | None]]:
-        """As `look_up`, without waiting."""
+        """As `look_up`, without waiting.
+
+        Raises:
+            StoreUnavailableError: as `start`.
+        """
         waiter = self._waiter()
         self._carrier.look_up(keys, waiter)
         return waiter
@@ -160,10 +164,9 @@ class RedisStore:
         try:
             return await self.start_script(source, keys, *arguments)
         except NoScriptError:
-            # Nothing has run. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not.
-            return await self.execute("EVAL", source, len(keys), *keys, *arguments)
+            return await self.execute(*_in_full(source, keys, arguments))  # nothing has run
 
-    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Reply:
+    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Pending:
         """As `run_script`, without waiting; the future has a NoScriptError for a server that does not know the script.
 
         Raises:
@@ -192,7 +195,7 @@ class RedisStore:
             digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         return digest
 
-    def _waiter(self) -> Reply:
+    def _waiter(self) -> Pending:
         if self._probe is not None:
             raise StoreUnavailableError
         return self._running_loop().create_future()
@@ -216,6 +219,11 @@ class RedisStore:
                 await self._carrier.ping()
                 self._probe = None
                 return
+
+
+def _in_full(source: str, keys: Sequence[str], arguments: Command) -> Command:
+    """A script with its source. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not."""
+    return ("EVAL", source, len(keys), *keys, *arguments)
 
 
 def _is_cancelled() -> bool:

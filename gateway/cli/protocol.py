@@ -18,10 +18,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.cli.gathering import Gathering
 from gateway.core.errors import GatewayError, Kind
-from gateway.web.again import Again
-from gateway.web.marks import new_request_id
+from gateway.web.fastpath import FastPath
+from gateway.web.marks import common_headers, new_request_id
 from gateway.web.render import Headers, Reply, error_reply
-from gateway.web.scope import AGAIN, BODY, GONE, REQUEST
+from gateway.web.scope import BODY, FAST_PATH, GONE, REQUEST
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
@@ -47,33 +47,33 @@ class GatheringProtocol(HttpToolsProtocol):
     """Whether what came ended with the end of a request."""
     _begun = 0
     """How many requests began in the piece that came last."""
-    _came: list[bytes] | None = None
-    """What came while a request that came again waits for its answer; None while none does."""
-    _is_last = False
-    """Whether the server ends, and the connection with the answer that it waits for."""
+    _meanwhile: list[bytes] | None = None
+    """What came while a request waits on its fast path; None while none does."""
+    _is_ending = False
+    """Whether the server ends: the answer that is waited for is this connection's last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own is as narrow
         """Begin a connection."""
         # Of all connections together: uvicorn hands each of them this state. Secrets are in it, so it is nobody else's.
-        self._requests: dict[bytes, Again] = self.app_state.setdefault(_REQUESTS, {})
+        self._requests: dict[bytes, FastPath] = self.app_state.setdefault(_REQUESTS, {})
         super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
-        self._is_gone = self.transport.is_closing
+        self._gone = self.transport.is_closing
 
     def data_received(self, data: bytes) -> None:
-        """Read on; an offer to change to HTTP/2 is passed over, as a server may (RFC 7540, 3.2).
-
-        Java's HttpClient and `curl --http2` make one with every first request; the parser would drop the body after it.
-        """
-        if self._came is not None:
-            self._came.append(data)
+        """Read on; a request that is known byte for byte takes its fast path, and what comes meanwhile waits."""
+        if self._meanwhile is not None:
+            self._meanwhile.append(data)
             self.flow.pause_reading()
-        elif not self._is_between:
+            return
+        if not self._is_between:
             self._read(data)
-        elif (again := self._requests.get(data)) is None or self.flow.write_paused:
+            return
+        fast_path = self._requests.get(data)
+        if fast_path is None or self.flow.write_paused:  # uvicorn waits for those who do not read
             self._read_request(data)
-        else:
-            self._came, self._idle_since = [], None
-            again(partial(self._answered, data))
+            return
+        self._meanwhile, self._idle_since = [], None
+        fast_path(partial(self._go_on, data))
 
     @property
     def _is_between(self) -> bool:
@@ -81,10 +81,14 @@ class GatheringProtocol(HttpToolsProtocol):
         return self._is_whole and (self.cycle is None or self.cycle.response_complete)
 
     def _read(self, data: bytes) -> None:
+        """Have it parsed; an offer to change to HTTP/2 is passed over, as a server may (RFC 7540, 3.2).
+
+        Java's HttpClient and `curl --http2` make one with every first request; the parser would drop the body after it.
+        """
         super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
 
     def _read_request(self, data: bytes) -> None:
-        """Read what begins a request; one that is whole, alone in its piece and not special may be answered again."""
+        """Read what begins a request; one that is whole, alone in its piece and not special may have a fast path."""
         self._begun = 0
         self._read(data)
         if not self._is_whole or self._begun != 1 or len(data) > _LONGEST_REQUEST:
@@ -93,42 +97,43 @@ class GatheringProtocol(HttpToolsProtocol):
         if not cycle.waiting_for_100_continue and not self.parser.should_upgrade():
             cycle.remember = partial(self._remember, data)
 
-    def _remember(self, data: bytes, again: Again) -> None:
-        if len(self._requests) >= _MOST_REQUESTS:
+    def _remember(self, data: bytes, fast_path: FastPath) -> None:
+        """Know a request by its bytes; the one that is known longest is forgotten for it."""
+        if data not in self._requests and len(self._requests) >= _MOST_REQUESTS:
             del self._requests[next(iter(self._requests))]
-        self._requests[data] = again
+        self._requests[data] = fast_path
 
-    def _answered(self, data: bytes, reply: Reply | None) -> None:
-        """Write the answer to a request that came again, or read it as ever; then go on with what came meanwhile."""
-        came, self._came = self._came or [], None
+    def _go_on(self, data: bytes, reply: Reply | None) -> None:
+        """Write the reply to a request that is known, or read it as ever; then go on with what came meanwhile."""
+        meanwhile, self._meanwhile = self._meanwhile or [], None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if reply is None or not self._write(reply):
+        if reply is None or not self._write_reply(reply):
             self._requests.pop(data, None)
             self._read_request(data)
-            if self._is_last:
+            if self._is_ending:
                 super().shutdown()
-        for piece in came:
+        for piece in meanwhile:
             if not self.transport.is_closing():
                 self.data_received(piece)
 
-    def _write(self, reply: Reply) -> bool:
-        """Write an answer of one piece; False where uvicorn has to look at it."""
+    def _write_reply(self, reply: Reply) -> bool:
+        """Write a reply of one piece; False where uvicorn has to look at it."""
         assert isinstance(reply.pieces, tuple)  # noqa: S101 - what was a plain hit is one again
-        head = _head(reply.status, [*reply.headers, CLOSE_HEADER] if self._is_last else reply.headers)
+        head = _head(reply.status, [*reply.headers, CLOSE_HEADER] if self._is_ending else reply.headers)
         if head is None:
             return False
         cast("Gathering", self.transport).write_now(head + reply.pieces[0])
-        if self._is_last:
+        if self._is_ending:
             self.transport.close()
         self.on_response_complete()
         return True
 
     def shutdown(self) -> None:
         """End the connection, after the answer that it waits for."""
-        self._is_last = True
-        if self._came is None:
+        self._is_ending = True
+        if self._meanwhile is None:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -180,7 +185,7 @@ class GatheringProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_whole = False
         self._begun += 1
-        self.scope[GONE] = self._is_gone  # type: ignore[typeddict-unknown-key]
+        self.scope[GONE] = self._gone  # type: ignore[typeddict-unknown-key]
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be parsed: the application is never asked about it, so its refusal is written here."""
@@ -188,12 +193,9 @@ class GatheringProtocol(HttpToolsProtocol):
         self.logger.warning("%s (%s)", msg, request_id)
         reply = error_reply(GatewayError(Kind.INVALID_HEADERS, "This is no HTTP request that can be read."))
         assert isinstance(reply.pieces, tuple)  # noqa: S101 - an error is of one piece
-        headers = [
-            *reply.headers,
-            (b"x-request-id", request_id.encode()),
-            (b"content-length", b"%d" % (reply.length or 0)),
-        ]
-        lines = [b"%b: %b\r\n" % header for header in [*headers, (b"connection", b"close")]]
+        length = (b"content-length", b"%d" % (reply.length or 0))
+        headers = [*reply.headers, length, *common_headers(request_id, 0.0), CLOSE_HEADER]
+        lines = [b"%b: %b\r\n" % header for header in headers]
         self.transport.write(b"".join([b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", *reply.pieces]))
         self.transport.close()
 
@@ -207,7 +209,7 @@ class GatheringProtocol(HttpToolsProtocol):
 class _Cycle(RequestResponseCycle):
     """One request and its answer; what is plain takes a short way, and everything else uvicorn's."""
 
-    remember: Callable[[Again], None] | None = None
+    remember: Callable[[FastPath], None] | None = None
     """Told how to answer the same request again, if it may be remembered and somebody knows how."""
 
     def whole_body(self, limit: int) -> bytes | None:
@@ -246,8 +248,8 @@ class _Cycle(RequestResponseCycle):
         if head is None:
             return False
         del message[BODY]
-        if self.remember is not None and AGAIN in self.scope:
-            self.remember(self.scope[AGAIN])  # type: ignore[typeddict-item]
+        if self.remember is not None and FAST_PATH in self.scope:
+            self.remember(self.scope[FAST_PATH])  # type: ignore[typeddict-item]
         self.remember = None
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False

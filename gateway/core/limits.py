@@ -81,7 +81,6 @@ class Admission(msgspec.Struct, frozen=True):
     where nobody asked. `leased`: it holds a place among requests at once.
     """
 
-    request_id: str
     standings: tuple[Standing, ...] = ()
     found: list[bytes | None] | None = None
     leased: bool = False

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from gateway.core.coerce import Adjustment, Policy
+from gateway.core.entry import Entry
 from gateway.core.errors import invalid_value
 from gateway.core.held import Held, Holding
 from gateway.core.keys import Caller
@@ -93,6 +94,11 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
     ttl: int = 0
     stored: bool = False
     data: Held | None = None
+
+
+def kept_picture(entry: Entry, now: float) -> Picture:
+    """A picture that the cache has, as a hit; `now` in seconds since 1970."""
+    return Picture(entry.url, CacheState.HIT, ttl=max(0, int(entry.expires - now)))
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

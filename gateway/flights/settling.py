@@ -35,7 +35,11 @@ class Flown(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """Ledger, cache and gallery, so that nothing is lost: nobody is told of a picture before it is written as paid."""
+    """Ledger, cache and gallery.
+
+    The row was committed before the call was sent, so nothing is lost where a picture is kept, and found by others,
+    before its end is written.
+    """
 
     ledger: Ledger
     errands: Errands
@@ -53,7 +57,7 @@ class Settling:
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
         if self.gallery.media is None:
-            keeping = self._keep(row, drawn.url)
+            keeping = self._keep(row, drawn.url)  # there is nothing to wait for but Redis: no need of a task
             await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
             flown = Flown(drawn.url, await keeping)
         else:

@@ -75,7 +75,7 @@ class Store(Protocol):
         """Run a command; raises `StoreUnavailableError`, and never waits longer than its deadline."""
 
     def start(self, *command: str | bytes | float) -> Awaitable[object]:
-        """Send a command at once, as `execute`; its reply need not be waited for at once."""
+        """Send a command at once, and wait for its reply later; raises `StoreUnavailableError` where none can come."""
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
         """Read keys that belong to one picture; as `execute`."""

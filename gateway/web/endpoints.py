@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
@@ -18,15 +18,17 @@ from gateway.core.keys import check_model, credentials, may_use
 from gateway.core.order import Asked, stays
 from gateway.core.repeats import name_of
 from gateway.core.request import Dialect, Form, plain
+from gateway.fastpath import KeptOrder
 from gateway.later import Asking, Later
 from gateway.pipeline import Gateway
 from gateway.ports import Store, StoreUnavailableError
-from gateway.web.again import Again, may_come_again
+from gateway.web.fastpath import FastPath, has_fast_path
 from gateway.web.middleware import body_at_once, read_body
 from gateway.web.openapi import document
 from gateway.web.places import WebOptions, origin
 from gateway.web.render import (
     JSON,
+    Headers,
     Reply,
     done_reply,
     images_reply,
@@ -36,7 +38,7 @@ from gateway.web.render import (
     models_reply,
     taken_headers,
 )
-from gateway.web.scope import AGAIN, DEPLOYMENT, GONE, HEADERS, begin
+from gateway.web.scope import DEPLOYMENT, FAST_PATH, GONE, HEADERS, begin
 from gateway.web.streaming import kept_alive, stream_reply
 from gateway.web.uploads import read_form
 
@@ -61,6 +63,8 @@ class Endpoints:
     scrape: Callable[[], bytes]
     options: WebOptions
     later: Later
+    added: Headers = field(default_factory=list)
+    """What every answer gets on its way out, beside what all have in common."""
 
     def generations(self, scope: Scope, receive: Receive) -> Awaitable[Reply]:
         """`POST /v1/images/generations`."""
@@ -173,8 +177,9 @@ class Endpoints:
             if self.options.keepalive_after > 0:
                 return await kept_alive(gateway, order, place, self.options.keepalive_after)
             answer = await gateway.generate(order)
-            if may_come_again(order, answer, headers):
-                scope[AGAIN] = Again(lambda: self.gateway, gateway, order, _secret(headers))
+            if has_fast_path(order, answer, headers):
+                kept = KeptOrder(gateway, order, _secret(headers))
+                scope[FAST_PATH] = FastPath(lambda: self.gateway, kept, outcome, self.added)
             return images_reply(answer, place, order.held.close)
         except BaseException:  # of several pictures some may have come; of a wait that is cancelled too
             order.held.close()

@@ -1,4 +1,4 @@
-"""What every answer is marked with, whoever writes it."""
+"""What all answers have in common, whoever writes them."""
 
 from random import getrandbits
 from typing import Final
@@ -12,8 +12,8 @@ def new_request_id() -> str:
     return f"req_{getrandbits(128):032x}"
 
 
-def every_answers(request_id: str, ms: float) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that every answer ends with; `ms` is how long it took."""
+def common_headers(request_id: str, ms: float) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that every answer ends with; `ms` is how many milliseconds it took."""
     return (
         (b"x-request-id", request_id.encode()),
         (b"openai-processing-ms", b"%d" % ms),

@@ -13,7 +13,7 @@ from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.outcome import Outcome
 from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
-from gateway.web.marks import every_answers, new_request_id
+from gateway.web.marks import common_headers, new_request_id
 from gateway.web.places import canonical
 from gateway.web.render import Headers, Reply, error_reply
 from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, Incoming
@@ -68,7 +68,7 @@ class Front:
             if message["type"] == "http.response.start":
                 outcome.status = message["status"]
                 outcome.code = outcome.code or "ok"
-                message["headers"] += every_answers(outcome.request_id, (clock() - started) * 1000)
+                message["headers"] += common_headers(outcome.request_id, (clock() - started) * 1000)
             return send(message)
 
         try:

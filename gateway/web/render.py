@@ -50,8 +50,6 @@ _FORWARDED: Final = {
     CacheState.MISS: b"gateway; fwd=miss",
     CacheState.BYPASS: b"gateway; fwd=request",
 }
-HIT: Final = (b"x-gateway-cache", b"hit")
-"""In the answer to a request whose pictures were all kept."""
 _CACHE_WORDS: Final = tuple((b"x-gateway-cache", word.encode()) for word in WORDS)
 
 

@@ -1,6 +1,6 @@
 """The route table, on one screen."""
 
-from collections.abc import AsyncIterable, Awaitable, Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -12,16 +12,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.ports import Clock, Observer
 from gateway.web.admin import Admin
-from gateway.web.again import Again
 from gateway.web.endpoints import Endpoints
 from gateway.web.middleware import Dispatch, Endpoint, Front, send_reply
 from gateway.web.render import Reply, error_reply
-from gateway.web.scope import AGAIN, OUTCOME
+from gateway.web.scope import OUTCOME
 
 # What a program in a browser may read of our answers.
 _EXPOSED: Final = (
@@ -127,20 +126,7 @@ class _Served:
 
 
 class _Cors(CORSMiddleware):
-    """Starlette's, but for the body of a refused preflight: it is an error like every other.
-
-    And what it adds to an answer is added too when the same request is answered again.
-    """
-
-    async def simple_response(self, scope: Scope, receive: Receive, send: Send, request_headers: Headers) -> None:
-        def note(message: Message) -> Awaitable[None]:
-            again: Again | None = scope.get(AGAIN)
-            if again is not None and message["type"] == "http.response.start":
-                names = [name for name, _ in message["headers"]]
-                again.more = message["headers"][names.index(b"content-length") + 1 :]
-            return send(message)
-
-        await super().simple_response(scope, receive, note, request_headers)
+    """Starlette's, but for the body of a refused preflight: it is an error like every other."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

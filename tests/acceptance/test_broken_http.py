@@ -85,6 +85,8 @@ def test_what_is_no_http_is_refused_like_everything_else(gateway: Served, sent: 
     seen = exchange(gateway, [sent])
 
     assert (code(seen), seen.headers["connection"]) == ((400, "invalid_headers"), "close")
+    assert (seen.headers["openai-version"], seen.headers["x-content-type-options"]) == ("2020-10-01", "nosniff")
+    assert seen.headers["openai-processing-ms"].isdigit()
     assert seen.is_a_refusal
 
 

@@ -72,8 +72,8 @@ async def admit_kept(limiter: Limiter, asks: Caller, *pictures: str) -> Admissio
 
 
 async def test_who_has_no_limits_is_let_in_and_told_of_none(limiter: Limiter) -> None:
-    assert await limiter.admit(caller(), "a", 4, None) == Admission("a")
-    assert await limiter.admit(caller(), "a", 1, ["gw:{1}:image"]) == Admission("a", (), [None])
+    assert await limiter.admit(caller(), "a", 4, None) == Admission()
+    assert await limiter.admit(caller(), "a", 1, ["gw:{1}:image"]) == Admission((), [None])
 
 
 async def test_requests_are_let_in_up_to_the_limit_and_told_where_they_stand(limiter: Limiter) -> None:
@@ -213,15 +213,15 @@ async def test_a_request_whose_pictures_are_all_kept_counts_as_ever(finding: Lim
 
     found: list[bytes | None] = [b"picture a", b"picture b"]
     told = [(Standing("requests", 5, remaining, 60.0), Standing("images", 1, 1, 0.0)) for remaining in (4, 3, 2, 1)]
-    assert one == Admission("", told[0], found[:1])
-    assert both == Admission("", told[1], found)
-    assert in_full == Admission("c", told[2], found)
-    assert after == Admission("", told[3], found[1:])
+    assert one == Admission(told[0], found[:1])
+    assert both == Admission(told[1], found)
+    assert in_full == Admission(told[2], found)
+    assert after == Admission(told[3], found[1:])
     assert (await finding.admit(asks, "d", 1, None)).leased  # its image and its place were left
 
 
 async def test_without_limits_kept_pictures_are_found_too(finding: Limiter) -> None:
-    assert await admit_kept(finding, caller(), "a", "b") == Admission("", (), [b"picture a", b"picture b"])
+    assert await admit_kept(finding, caller(), "a", "b") == Admission((), [b"picture a", b"picture b"])
     assert await admit_kept(finding, caller(), "a", "c") is None
 
 

@@ -15,23 +15,18 @@ from typing import Any, Final
 import orjson
 import pytest
 import uvicorn
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from gateway.cli.protocol import GatheringProtocol
 from gateway.core.catalogue import Catalogue
 from gateway.core.errors import GatewayError, Kind
-from gateway.web.endpoints import Endpoints
-from gateway.web.places import WebOptions
-from gateway.web.routes import Site, build
-from tests.adapters.calling import NoStore
 from tests.fakes import FakeDownloader, FakeHeld, until
+from tests.web.application import MEGABYTE, serving
 from tests.world import FIRST, MODEL, World
 
 PATH: Final = "/v1/images/generations"
 # Longer than a block, and no multiple of a piece.
 DATA: Final = random.Random(302).randbytes(700_001)
-MEGABYTE: Final = 1 << 20
 
 
 class GoneError(Exception):
@@ -88,22 +83,6 @@ class Client:
         self.pieces -= 1
         self.body += message["body"]
         self.largest = max(self.largest, len(message["body"]))
-
-
-async def well() -> bool:
-    return True
-
-
-@contextlib.asynccontextmanager
-async def _lifespan(_app: Starlette) -> AsyncIterator[None]:
-    yield
-
-
-def serving(world: World, keepalive_after: float = 0.0, cors_origins: tuple[str, ...] = ()) -> ASGIApp:
-    """The whole application on a world of fakes."""
-    options = WebOptions(MEGABYTE, MEGABYTE, keepalive_after)
-    endpoints = Endpoints(world.gateway, NoStore(), well, bytes, options, world.later)
-    return build(Site(endpoints, world.observer, world.clock, _lifespan, cors_origins))
 
 
 @pytest.fixture

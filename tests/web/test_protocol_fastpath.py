@@ -8,10 +8,10 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
-from gateway.web.again import Tell
+from gateway.web.fastpath import OnReply
 from gateway.web.middleware import read_body
 from gateway.web.render import Reply
-from gateway.web.scope import AGAIN, HEADERS
+from gateway.web.scope import FAST_PATH, HEADERS
 from tests.fakes import until
 from tests.web.talking import Listening, Seen, answer_to, answering, listening, talking
 
@@ -43,7 +43,7 @@ class Hits:
         self.again: list[bytes] = []
         self.is_known = True
         self.reply: Callable[[bytes], Reply | None] = reply_of
-        self.waiting: asyncio.Queue[Tell] = asyncio.Queue()
+        self.waiting: asyncio.Queue[OnReply] = asyncio.Queue()
         self._late = late
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,10 +52,10 @@ class Hits:
         body = await read_body(scope, receive, 100)
         self.asked.append(body)
         if self.is_known:
-            scope[AGAIN] = partial(self._answer, body)
+            scope[FAST_PATH] = partial(self._answer, body)
         await answering(body, headers=(*head_of(body),))(scope, receive, send)
 
-    def _answer(self, body: bytes, tell: Tell) -> None:
+    def _answer(self, body: bytes, tell: OnReply) -> None:
         self.again.append(body)
         if self._late:
             self.waiting.put_nowait(tell)

@@ -8,7 +8,6 @@ import msgspec
 import orjson
 import pytest
 
-from gateway.again import KeptOrder
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.entry import Entry, encode
@@ -16,6 +15,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.keys import Caller, Terms
 from gateway.core.order import Answer, Asked, Order
 from gateway.core.outcome import CacheState, Outcome
+from gateway.fastpath import KeptOrder
 from tests.fakes import reading
 from tests.world import FIRST, MODEL, SECOND, World
 

@@ -1,18 +1,26 @@
 """Which hits may be answered again without the application, and that this is told to nobody in another way."""
 
+import gc
+import re
+import weakref
 from dataclasses import replace
 
 import msgspec
 import orjson
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from gateway.core.catalogue import Catalogue
+from gateway.core.entry import Entry
 from gateway.core.order import Answer, Asked, Order
 from gateway.core.outcome import CacheState, Outcome
+from gateway.fastpath import KeptOrder
 from gateway.pipeline import Gateway
-from gateway.web.again import Again, may_come_again
+from gateway.web.fastpath import FastPath, has_fast_path
 from gateway.web.render import Reply
 from tests.fakes import reading
+from tests.web.application import serving
+from tests.web.talking import listening
 from tests.world import FIRST, MODEL, World
 
 NO_HEADERS: dict[bytes, bytes] = {}
@@ -45,7 +53,7 @@ async def test_only_a_hit_may_come_again(world: World) -> None:
     some = await ordered(world, n=2)
     both = await ordered(world, n=2)
 
-    assert [may_come_again(*of, NO_HEADERS) for of in (miss, one, some, both)] == [False, True, False, True]
+    assert [has_fast_path(*of, NO_HEADERS) for of in (miss, one, some, both)] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,7 @@ async def test_only_a_hit_may_come_again(world: World) -> None:
 async def test_what_other_headers_are_answered_with_more_is_not_answered_again(
     world: World, headers: dict[bytes, bytes], may: bool
 ) -> None:
-    assert may_come_again(*await hit(world), headers) is may
+    assert has_fast_path(*await hit(world), headers) is may
 
 
 async def test_bytes_fresh_pictures_and_named_requests_are_not_answered_again(world: World) -> None:
@@ -70,10 +78,10 @@ async def test_bytes_fresh_pictures_and_named_requests_are_not_answered_again(wo
     named_again = await hit(world, msgspec.structs.replace(plain, attempt="once"))
 
     for order, answer in (bytes_, fresh, named, named_again):
-        assert not may_come_again(order, answer, NO_HEADERS)
+        assert not has_fast_path(order, answer, NO_HEADERS)
     order, answer = await hit(world)
     ours = msgspec.structs.replace(answer.pictures[0], url="media:1.png")
-    assert not may_come_again(order, msgspec.structs.replace(answer, pictures=[ours]), NO_HEADERS)
+    assert not has_fast_path(order, msgspec.structs.replace(answer, pictures=[ours]), NO_HEADERS)
 
 
 class Serving:
@@ -82,11 +90,11 @@ class Serving:
     def __init__(self, world: World) -> None:
         self.gateway: Gateway = world.gateway
 
-    def again(self, order: Order) -> Again:
-        return Again(lambda: self.gateway, self.gateway, order, FIRST)
+    def again(self, order: Order) -> FastPath:
+        return FastPath(lambda: self.gateway, KeptOrder(self.gateway, order, FIRST), order.outcome, [])
 
 
-def ask(again: Again) -> Reply | None:
+def ask(again: FastPath) -> Reply | None:
     told: list[Reply | None] = []
     again(told.append)
     [reply] = told
@@ -123,10 +131,10 @@ async def test_the_reply_has_all_headers_and_the_observer_is_told_of_a_request_o
 
 async def test_after_a_reload_the_application_is_asked(world: World) -> None:
     order, _ = await hit(world)
-    serving = Serving(world)
-    again = serving.again(order)
+    reloaded = Serving(world)
+    again = reloaded.again(order)
     world.transcript()
-    serving.gateway = replace(world.gateway)
+    reloaded.gateway = replace(world.gateway)
 
     assert ask(again) is None
     assert (world.transcript(), world.observer.outcomes) == ([], [])
@@ -139,3 +147,55 @@ async def test_what_cannot_be_answered_again_is_told_to_nobody(world: World) -> 
     assert ask(Serving(world).again(order)) is None
     assert world.observer.outcomes == []
     assert answer.pictures[0].cache is CacheState.HIT
+
+
+async def test_a_known_hit_does_not_go_through_the_application_and_all_else_does(world: World) -> None:
+    asked: list[str] = []
+    app = serving(world)
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["type"])
+        await app(scope, receive, send)
+
+    body = orjson.dumps({"model": MODEL, "prompt": "a cat"})
+    request = b"POST /v1/images/generations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n" % FIRST
+    request += b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    states = []
+    async with listening(counting) as server, server.connect() as (reader, writer):
+        for _ in range(4):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            states.append(re.findall(rb"x-gateway-cache: ([a-z]+)", head))
+            await reader.readexactly(int(re.findall(rb"content-length: ([0-9]+)", head)[0]))
+
+    assert states == [[b"miss"], *[[b"hit"]] * 3]
+    assert len(asked) == 2
+    assert [outcome.cache for outcome in world.observer.outcomes] == ["miss", *["hit"] * 3]
+
+
+async def test_a_fault_on_the_fast_path_is_told_and_the_application_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, _ = await hit(world)
+    again = Serving(world).again(order)
+    broken = ValueError("it broke")
+
+    def breaking(_fingerprint: str, _value: bytes | None) -> Entry | None:
+        raise broken
+
+    monkeypatch.setattr(world.cache, "read", breaking)
+
+    assert ask(again) is None
+    assert world.observer.faults == [broken]
+
+
+async def test_a_known_hit_does_not_keep_what_a_reload_replaced(world: World) -> None:
+    order, _ = await hit(world)
+    reloaded = Serving(world)
+    reloaded.gateway = replace(world.gateway)
+    again, old = reloaded.again(order), weakref.ref(reloaded.gateway)
+    reloaded.gateway = world.gateway
+    gc.collect()
+
+    assert old() is None
+    assert ask(again) is None

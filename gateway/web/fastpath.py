@@ -1,0 +1,69 @@
+"""The fast path of a request that was a cache hit and comes again byte for byte: no application, no task of its own."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from gateway.core.order import Answer, Order, media_name
+from gateway.core.outcome import CacheState, Outcome
+from gateway.fastpath import KeptOrder
+from gateway.pipeline import Gateway
+from gateway.web.marks import common_headers, new_request_id
+from gateway.web.render import Headers, Reply, images_reply
+
+OnReply = Callable[[Reply | None], None]
+
+# A browser is told who may read the answer, and who prefers to wait or not to what came of that.
+_CHANGES_ANSWER: Final = frozenset({b"origin", b"prefer"})
+
+
+def has_fast_path(order: Order, answer: Answer, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the same request would get the same answer, as long as its pictures are kept and its caller may ask.
+
+    One with an Idempotency-Key is answered by what is noted of it, and pictures in our own store are looked for there.
+    """
+    return (
+        order.outcome.cache == CacheState.HIT.word
+        and answer.format == "url"
+        and order.asked.attempt is None
+        and headers.keys().isdisjoint(_CHANGES_ANSWER)
+        and all(media_name(picture.url) is None for picture in answer.pictures)
+    )
+
+
+class FastPath:
+    """Answers a request as it was answered when it was a hit, and tells the observer of it."""
+
+    def __init__(self, current: Callable[[], Gateway], kept: KeptOrder, outcome: Outcome, added: Headers) -> None:
+        """`current` is the gateway that serves, which a reload replaces; `outcome` is that of the hit.
+
+        `added` is what the answer gets on its way out, beside what all have in common.
+        """
+        self._current: Final = current
+        self._kept: Final = kept
+        self._outcome: Final = outcome
+        self._added: Final = added
+
+    def __call__(self, tell: OnReply) -> None:
+        """Answer it once more: `tell` hears the reply, or None where the application has to be asked."""
+        gateway = self._current()
+        if self._kept.gateway is gateway:
+            self._kept.ask(partial(self._answered, gateway, gateway.clock.monotonic(), tell))
+        else:
+            tell(None)
+
+    def _answered(self, gateway: Gateway, started: float, tell: OnReply, answer: Answer | None) -> None:
+        if answer is None:
+            tell(None)
+            return
+        ms = (gateway.clock.monotonic() - started) * 1000
+        outcome: Outcome = msgspec.structs.replace(
+            self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
+        )
+        reply = images_reply(answer, "")
+        length = (b"content-length", b"%d" % (reply.length or 0))
+        reply.headers.extend((length, *self._added, *common_headers(outcome.request_id, ms)))
+        tell(reply)
+        gateway.observer.request(outcome)
