@@ -65,7 +65,12 @@ class Load:
         self.port = options.port
         wait = Wait(options.wait, options.jitter)
         self.prompts = Prompts(
-            options.path, wait, unique=options.unique, first=options.first, megabytes=options.megabytes
+            options.path,
+            wait,
+            unique=options.unique,
+            traced=options.traced,
+            first=options.first,
+            megabytes=options.megabytes,
         )
         self.rng = random.Random(SEED)
         self.mean_think = options.think
@@ -248,6 +253,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wait", type=int, default=0, help="mean delay asked of the fake upstream, ms")
     parser.add_argument("--jitter", type=int, default=0, help="and how much it varies, ms")
     parser.add_argument("--unique", action="store_true", help="no prompt twice")
+    parser.add_argument("--traced", action="store_true", help="a header in each that no other has")
     parser.add_argument("--megabytes", type=int, default=0, help="ask for the bytes of a picture of this size")
     parser.add_argument("--first", type=int, default=0, help="the number before the first prompt's")
     parser.add_argument("--expect", action="append", default=[], help="a text that every answer must hold")

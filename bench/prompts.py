@@ -40,24 +40,41 @@ class Wait:
 
 
 class Prompts:
-    """Whole HTTP requests; unique ones carry their number, the others are all the same."""
+    """Whole HTTP requests; unique ones carry their number, the others all ask the same.
+
+    Those that are `traced` have a header each that no other has, as tracing adds one.
+    """
 
     def __init__(
-        self, path: str = PATH, wait: Wait = Wait(), *, unique: bool = False, first: int = 0, megabytes: int = 0
+        self,
+        path: str = PATH,
+        wait: Wait = Wait(),
+        *,
+        unique: bool = False,
+        traced: bool = False,
+        first: int = 0,
+        megabytes: int = 0,
     ) -> None:
         self.rng = random.Random(SEED)
         self.wait = wait
         self.number = first
         self.step = 1 if unique else 0
-        head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
+        self.traces = 0
+        self.line = f"POST {path} HTTP/1.1\r\n".encode()
+        head = f"host: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
         head += f"content-type: application/json\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
         # One that is given as bytes says how many megabytes they are; the fake upstream obeys.
         before, after = (_BEFORE + b"megabytes=%d;" % megabytes, _AS_BYTES) if megabytes else (_BEFORE, _AFTER)
         pad = b"x" * (BODY_BYTES - len(before % (0, 0)) - len(after))
+        self.traced = traced
         self.template = head.encode() + before + pad + after
 
     def next(self) -> tuple[bytes, float]:
         """Make the next request, and say how many seconds it asks the upstream to wait."""
         wait = self.rng.randint(self.wait.mean - self.wait.jitter, self.wait.mean + self.wait.jitter)
         self.number += self.step
-        return self.template % (self.number, wait), wait / 1000
+        trace = b""
+        if self.traced:
+            self.traces += 1
+            trace = b"traceparent: 00-%032x-%016x-01\r\n" % (self.traces, self.traces)
+        return b"%b%b%b" % (self.line, trace, self.template % (self.number, wait)), wait / 1000

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.pictures import B64, STALLED
 from bench.probe import Probed
-from bench.rounds import HIT, MISS, ONE, THOUSAND, Round
+from bench.rounds import HIT, MISS, ONE, THOUSAND, TRACED, Round
 
 MB = 1 << 20
 KB = 1 << 10
@@ -91,6 +91,8 @@ def _stalled(one: Round) -> float:
 GOALS = [
     Goal("G1", "cache hit: CPU a request / floor", 1.6, 1.0, _cpu(HIT.name, "floor")),
     Goal("G2", "cache hit: CPU a request / nginx", 3.5, 2.5, _cpu(HIT.name, "nginx")),
+    Goal("G1", "cache hit, each with a trace: CPU a request / floor", 1.6, 1.0, _cpu(TRACED.name, "floor")),
+    Goal("G2", "cache hit, each with a trace: CPU a request / nginx", 3.5, 2.5, _cpu(TRACED.name, "nginx")),
     Goal("G3", "miss at 0 ms: CPU a request / floor", 8, 4, _cpu(MISS.name, "floor")),
     Goal("G6", "one connection, miss at 0 ms: added p50", 1.5, 0.6, _added(ONE.name, "p50"), unit=" ms"),
     Goal("G7", "1,000 in flight: RPS / direct", 0.97, 0.99, _rate, sense="≥", digits=3),

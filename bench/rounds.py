@@ -37,6 +37,7 @@ class Load:
 
 # The hit's prompt is the one `count_commands` stores. 1,500 callers who think for 0.5 s: 1,000 in flight.
 HIT = Load("hit", "hit", seconds=3.0)
+TRACED = Load("hit, each with a trace", "hit", seconds=3.0, options=("--traced",))
 MISS = Load("miss", "miss", seconds=3.0, options=("--unique",))
 ONE = Load("one connection", "miss", seconds=2.0, connections=1, options=("--unique",))
 THOUSAND = Load(
@@ -149,7 +150,7 @@ def measure(measuring: Measuring, servers: list[Server], gateway: Gateway) -> Ro
         measuring.probed(THOUSAND_A_SECOND, server)
     measuring.say("commands of a hit")
     count_commands(found, gateway)
-    for load in (HIT, MISS):
+    for load in (HIT, TRACED, MISS):
         for server in (*floors, *passing, gateway):
             measuring.run(load, server)
         for server in (*floors, gateway):
