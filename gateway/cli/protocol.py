@@ -1,9 +1,9 @@
 """uvicorn's HTTP protocol, made cheaper where it is asked most, and with our errors.
 
 An answer's head and body leave in one write, where uvicorn's two cost a second system call and packet. A request that
-was a cache hit and comes again, byte for byte, is answered by what was left for that, if that can; else it is read as
-ever. One timer a connection sees whether it is idle, not one an answer. And to what is no HTTP uvicorn answers in plain
-text.
+was a cache hit and comes again, byte for byte but for the fields that trace it, takes its fast path if that is still
+open; else it is read as ever. One timer a connection sees whether it is idle, not one an answer. And to what is no HTTP
+uvicorn answers in plain text.
 """
 
 import asyncio
@@ -34,6 +34,12 @@ _AS_LONG: Final = b"offered"
 _MOST_REQUESTS: Final = 1024
 _LONGEST_REQUEST: Final = 4096
 _REQUESTS: Final = "gateway.requests"
+# Fields by which a request is followed through programs: each has others in them, and nobody here reads them.
+_TRACES: Final = re.compile(
+    rb"(?i)\r\n(?:traceparent|tracestate|baggage|b3|x-b3-[a-z]+|sentry-trace|uber-trace-id|x-datadog-[a-z-]+"
+    rb"|x-amzn-trace-id|x-cloud-trace-context|x-request-id|x-client-request-id|x-correlation-id):[\t\x20-\x7e]*(?=\r\n)"
+)
+_MOST_TRACES: Final = 12
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
@@ -60,7 +66,7 @@ class GatheringProtocol(HttpToolsProtocol):
         self._gone = self.transport.is_closing
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a request that is known byte for byte takes its fast path, and what comes meanwhile waits."""
+        """Read on; a request that is known takes its fast path, and what comes meanwhile waits."""
         if self._meanwhile is not None:
             self._meanwhile.append(data)
             self.flow.pause_reading()
@@ -68,12 +74,13 @@ class GatheringProtocol(HttpToolsProtocol):
         if not self._is_between:
             self._read(data)
             return
-        fast_path = self._requests.get(data)
+        name = data if data in self._requests else without_traces(data)
+        fast_path = self._requests.get(name)
         if fast_path is None or self.flow.write_paused:  # uvicorn waits for those who do not read
-            self._read_request(data)
+            self._read_request(data, name)
             return
         self._meanwhile, self._idle_since = [], None
-        fast_path(partial(self._go_on, data))
+        fast_path(partial(self._go_on, data, name))
 
     @property
     def _is_between(self) -> bool:
@@ -87,7 +94,7 @@ class GatheringProtocol(HttpToolsProtocol):
         """
         super().data_received(_OFFER.sub(_AS_LONG, data, count=1) if b"h2c" in data else data)
 
-    def _read_request(self, data: bytes) -> None:
+    def _read_request(self, data: bytes, name: bytes) -> None:
         """Read what begins a request; one that is whole, alone in its piece and not special may have a fast path."""
         self._begun = 0
         self._read(data)
@@ -95,23 +102,23 @@ class GatheringProtocol(HttpToolsProtocol):
             return
         cycle = cast("_Cycle", self.cycle)
         if not cycle.waiting_for_100_continue and not self.parser.should_upgrade():
-            cycle.remember = partial(self._remember, data)
+            cycle.remember = partial(self._remember, name)
 
-    def _remember(self, data: bytes, fast_path: FastPath) -> None:
+    def _remember(self, name: bytes, fast_path: FastPath) -> None:
         """Know a request by its bytes; the one that is known longest is forgotten for it."""
-        if data not in self._requests and len(self._requests) >= _MOST_REQUESTS:
+        if name not in self._requests and len(self._requests) >= _MOST_REQUESTS:
             del self._requests[next(iter(self._requests))]
-        self._requests[data] = fast_path
+        self._requests[name] = fast_path
 
-    def _go_on(self, data: bytes, reply: Reply | None) -> None:
+    def _go_on(self, data: bytes, name: bytes, reply: Reply | None) -> None:
         """Write the reply to a request that is known, or read it as ever; then go on with what came meanwhile."""
         meanwhile, self._meanwhile = self._meanwhile or [], None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if reply is None or not self._write_reply(reply):
-            self._requests.pop(data, None)
-            self._read_request(data)
+            self._requests.pop(name, None)
+            self._read_request(data, name)
             if self._is_ending:
                 super().shutdown()
         for piece in meanwhile:
@@ -257,6 +264,15 @@ class _Cycle(RequestResponseCycle):
         self.message_event.set()
         self.on_response()
         return True
+
+
+def without_traces(request: bytes) -> bytes:
+    """A request's bytes but for the fields that trace it, as far as there are not suspiciously many of them."""
+    if len(request) > _LONGEST_REQUEST:
+        return request
+    end = request.find(b"\r\n\r\n") + 2  # the last field's line with its end
+    head, traces = _TRACES.subn(b"", request[:end])
+    return head + request[end:] if 0 < traces <= _MOST_TRACES else request
 
 
 def _head(status: int, headers: Headers) -> bytes | None:
