@@ -91,11 +91,11 @@ class Later:
         try:
             job, is_new = await self._add(asking, order, webhook)
         except GatewayError:
-            release(self.gateway.limiter, order)
+            await release(self.gateway.limiter, order)
             raise
         if is_new:
             return await self._begin(job, order, asking.origin), order
-        release(self.gateway.limiter, order)
+        await release(self.gateway.limiter, order)
         return job, order
 
     async def check(self, order: Order) -> None:
@@ -105,7 +105,7 @@ class Later:
             GatewayError: `draining`.
         """
         if not _is_kept(order) and self.gateway.drain.draining:
-            release(self.gateway.limiter, order)
+            await release(self.gateway.limiter, order)
             self.gateway.drain.check()
 
     async def find(self, secret: bytes | None, id_: str, outcome: Outcome) -> Job:

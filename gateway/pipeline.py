@@ -46,6 +46,7 @@ from gateway.flights import (
     Settling,
     as_they_come,
     follow,
+    land,
     release,
     together,
     told_again,
@@ -107,7 +108,7 @@ class Gateway:
             raise
         finally:
             if order.place is not None:
-                release(self.limiter, order)
+                await release(self.limiter, order)
         if drawn:
             await self._give_back(order, drawn)
         pictures = [picture or drawn.pop(0) for picture in kept]
@@ -133,7 +134,7 @@ class Gateway:
             await self.repeated.failed(order, error)
             raise
         finally:
-            release(self.limiter, order)
+            await release(self.limiter, order)
             if pictures:
                 order.outcome.note([picture.cache for picture in pictures])
                 await self._give_back(order, pictures)
@@ -240,7 +241,7 @@ class Gateway:
         if isinstance(result, GatewayError):
             await self.settling.failed(call, result)
             raise result
-        release(self.limiter, order, slot)  # what follows takes no place at 302
+        land(self.limiter, order, slot)  # what follows takes no place at 302
         return await self.settling.landed(call, result)
 
     async def materialize(self, order: Order, picture: Picture) -> Picture:
@@ -266,7 +267,7 @@ class Gateway:
         try:
             return await self._pay(order, slot, audience)
         finally:
-            release(self.limiter, order, slot)
+            land(self.limiter, order, slot)
 
     async def _pay(self, order: Order, slot: int, audience: Audience) -> Flown:
         call = self.reserve(order, slot, audience)

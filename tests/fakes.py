@@ -311,7 +311,10 @@ class MemoryLimiter:
         verdict = self._verdict(caller, f"kept {self.kept_requests}", 0)
         tell(Admission(verdict.standings, found) if verdict.refusal is None else None)
 
-    def release(self, request_id: str) -> None:
+    async def release(self, request_id: str) -> None:
+        self.release_soon(request_id)
+
+    def release_soon(self, request_id: str) -> None:
         self.record("release")
         self.windows.release(request_id)
 

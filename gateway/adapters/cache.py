@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Generator
 from typing import Any, Final
 
 from gateway.core.entry import Entry, encode, read_entry
+from gateway.flights import hear
 from gateway.ports import Clock, Store, StoreUnavailableError
 
 
@@ -36,13 +37,15 @@ class RedisCache:
             return _Keeping(None)
         entry = encode(Entry(fingerprint, url, self._clock.now() + ttl))
         try:
-            return _Keeping(self._store.start("SET", self.name(fingerprint), entry, "EX", ttl))
+            reply = self._store.start("SET", self.name(fingerprint), entry, "EX", ttl)
         except StoreUnavailableError:
             return _Keeping(None)
+        reply.add_done_callback(hear)
+        return _Keeping(reply)
 
 
 class _Keeping:
-    """A picture that is being kept. Not a coroutine, so that nobody has to wait for it."""
+    """Whether a picture was stored, once that is known. Not a coroutine, so that nobody has to wait for it."""
 
     def __init__(self, reply: Awaitable[object] | None) -> None:
         self._reply: Final = reply

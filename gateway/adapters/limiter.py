@@ -159,8 +159,13 @@ class RedisLimiter:
             self._observer.fault("limiter", error)
             return None
 
-    def release(self, request_id: str) -> None:
+    async def release(self, request_id: str) -> None:
         """Give the place at once back, where there is one; never raises."""
+        if places := self._windows.release(request_id):
+            await self._try(places, "release", request_id)
+
+    def release_soon(self, request_id: str) -> None:
+        """As `release`, without waiting until it is given back."""
         if places := self._windows.release(request_id):
             self._store.post_script(self._script, places, "release", request_id)
 

@@ -19,6 +19,9 @@ from gateway.core.picture import media_type, size_of
 _THREADS: Final = 4
 # A picture's size stands in its first bytes, but a JPEG's may follow a thumbnail and a colour profile.
 _HEAD: Final = 256 * 1024
+# What is less than half of this is joined to what comes after it: small pieces would take many times the memory of
+# their picture.
+_PIECE: Final = 64 * 1024
 
 T = TypeVar("T")
 
@@ -84,17 +87,22 @@ class _OnShelf:
 
 
 class _InMemory(_OnShelf):
-    """The pieces of a picture as they came: to join them would copy it twice."""
+    """The pieces of a picture as they came: to join them would copy it twice. Only small ones are joined."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
         super().__init__()
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._ends: list[int] = []
         self._give_back: Callable[[], None] | None = give_back
 
     async def write(self, chunk: bytes) -> None:
         self.size += len(chunk)
-        self._pieces.append(chunk)
+        last = self._pieces[-1] if self._pieces else b""
+        if isinstance(last, bytearray) and len(last) + len(chunk) <= _PIECE:
+            last += chunk
+            self._ends[-1] = self.size
+            return
+        self._pieces.append(bytearray(chunk) if len(chunk) < _PIECE // 2 else chunk)
         self._ends.append(self.size)
 
     async def read(self, start: int, end: int) -> bytes | memoryview:

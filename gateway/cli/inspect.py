@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -190,7 +190,7 @@ class _NoStore:
     async def execute(self, *_: str | bytes | float) -> object:
         raise StoreUnavailableError
 
-    def start(self, *_: str | bytes | float) -> Awaitable[object]:
+    def start(self, *_: str | bytes | float) -> asyncio.Future[Any]:
         raise StoreUnavailableError
 
     async def look_up(self, *_: str) -> list[bytes | None]:

@@ -4,8 +4,13 @@ from gateway.core.order import Order
 from gateway.ports import Limiter
 
 
-def release(limiter: Limiter, order: Order, slot: int | None = None) -> None:
-    """Give the place back if nothing needs it any more: after the flight of a slot's picture, or after the order."""
-    place = order.place
-    if place is not None and (place.leave() if slot is None else place.land(slot)):
-        limiter.release(order.outcome.request_id)
+def land(limiter: Limiter, order: Order, slot: int) -> None:
+    """A slot's picture is drawn, or will not be: give the place back if nothing needs it, and do not wait for that."""
+    if order.place is not None and order.place.land(slot):
+        limiter.release_soon(order.outcome.request_id)
+
+
+async def release(limiter: Limiter, order: Order) -> None:
+    """The order needs no place any more: give it back if no flight does; whoever is answered now may ask again."""
+    if order.place is not None and order.place.leave():
+        await limiter.release(order.outcome.request_id)

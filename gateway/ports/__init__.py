@@ -1,8 +1,9 @@
 """What the pipeline asks of the world. The adapters fit these structurally; `gateway.app` is where that is checked."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
@@ -74,11 +75,11 @@ class Store(Protocol):
     async def execute(self, *command: str | bytes | float) -> object:
         """Run a command; raises `StoreUnavailableError`, and never waits longer than its deadline."""
 
-    def start(self, *command: str | bytes | float) -> Awaitable[object]:
+    def start(self, *command: str | bytes | float) -> "asyncio.Future[Any]":
         """Send a command at once, and wait for its reply later; raises `StoreUnavailableError` where none can come."""
 
     async def look_up(self, *keys: str) -> list[bytes | None]:
-        """Read keys that belong to one picture; as `execute`."""
+        """Read keys of one picture; as `execute`."""
 
     def post(self, *command: str | bytes | float) -> None:
         """Run a command that nobody waits for."""
@@ -98,14 +99,13 @@ class Limiter(Protocol):
         """
 
     def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
-        """Let in a request whose pictures are all kept, without a task that waits for it; never raises.
+        """Let in what needs kept pictures only, without a task; `tell` hears None where `admit` has to be asked."""
 
-        `tell` hears of the admission. It hears None where nothing was taken, and `admit` has to be asked: a picture is
-        not there any more, a limit refuses, or one step cannot decide it all.
-        """
-
-    def release(self, request_id: str) -> None:
+    async def release(self, request_id: str) -> None:
         """Give the place at once back, where there is one; never raises."""
+
+    def release_soon(self, request_id: str) -> None:
+        """As `release`, without waiting until it is given back."""
 
     async def give_back(self, caller: Caller, request_id: str, images: int) -> None:
         """Let as many images count no longer, for they were not drawn; never raises."""

@@ -58,12 +58,20 @@ class FastPath:
         if answer is None:
             tell(None)
             return
-        ms = (gateway.clock.monotonic() - started) * 1000
+        try:
+            reply, outcome = self._reply(answer, (gateway.clock.monotonic() - started) * 1000)
+        except Exception as error:  # noqa: BLE001 - nobody else hears it, and the caller waits
+            gateway.observer.fault("fast path", error)
+            tell(None)
+            return
+        tell(reply)
+        gateway.observer.request(outcome)
+
+    def _reply(self, answer: Answer, ms: float) -> tuple[Reply, Outcome]:
         outcome: Outcome = msgspec.structs.replace(
             self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
         )
         reply = images_reply(answer, "")
         length = (b"content-length", b"%d" % (reply.length or 0))
         reply.headers.extend((length, *self._added, *common_headers(outcome.request_id, ms)))
-        tell(reply)
-        gateway.observer.request(outcome)
+        return reply, outcome

@@ -1,7 +1,9 @@
 """How tests have 302 asked: an upstream on a pool of keys, and a diary of what it told while it was at it."""
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -32,7 +34,7 @@ class NoStore:
     async def execute(self, *command: str | bytes | float) -> object:
         raise StoreUnavailableError
 
-    def start(self, *command: str | bytes | float) -> Awaitable[object]:
+    def start(self, *command: str | bytes | float) -> asyncio.Future[Any]:
         raise StoreUnavailableError
 
     async def look_up(self, *keys: str) -> list[bytes | None]:

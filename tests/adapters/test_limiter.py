@@ -162,7 +162,7 @@ async def test_the_longest_wait_of_all_is_told(make: Make, record: Recorder) -> 
     await limiter.admit(asks, "req_1", 1, None)
 
     full = await wait_of(limiter, asks)
-    limiter.release("req_1")
+    await limiter.release("req_1")
     await limiter.admit(asks, "req_2", 1, None)
     both = await wait_of(limiter, asks)
 
@@ -303,8 +303,7 @@ async def test_places_that_are_renewed_stay(make: Make, redis: Redis) -> None:
 
     await asyncio.sleep(0.7)
     refused = await ask(other, callers[0], "req_3")
-    worker.release("req_0")
-    await worker.renew()  # on the same connection: by its answer, what was sent before is done
+    await worker.release("req_0")
     admitted = await ask(other, callers[0], "req_4")
     renewing.cancel()
     await asyncio.sleep(0.31)
@@ -354,8 +353,8 @@ async def test_an_emptied_server_only_forgets(make: Make, redis: Redis, errors: 
     await redis.flushall()
 
     again = await ask(limiter, asks, "req_2")
-    limiter.release("req_1")
-    limiter.release("req_2")
+    await limiter.release("req_1")
+    await limiter.release("req_2")
 
     assert isinstance(again, Admission)
     assert again.standings[0].remaining == 4
@@ -413,7 +412,7 @@ async def test_a_frozen_server_leaves_each_worker_its_share_until_it_is_back(
     valkey, pid = own
     limiter, asks = make(valkey.url, timeout=0.5, workers=4), caller(Terms(rpm=20, ipm=40), Terms(concurrency=16))
     await limiter.admit(asks, "req_0", 1, [NAME])
-    limiter.release("req_0")
+    await limiter.release("req_0")
 
     os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
@@ -439,7 +438,7 @@ async def test_places_taken_alone_are_given_back_alone_and_told_to_the_server_wh
     limiter, asks = make(f"unix://{socket}"), caller(Terms(concurrency=2))
 
     answers = [await ask(limiter, asks, f"req_{number}") for number in range(3)]
-    limiter.release("req_0")
+    await limiter.release("req_0")
     again = await ask(limiter, asks, "req_3")
     await limiter.give_back(asks, "req_3", 1)
     await limiter.renew()

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -70,11 +71,27 @@ async def test_a_picture_can_be_read_from_wherever_it_lies(
 @pytest.mark.parametrize("budget", [12, 0])
 async def test_every_part_can_be_read_however_the_pieces_came(folder: Path, budget: int) -> None:
     given = (b"a", b"bcd", b"", b"efghi", b"jkl")
+    large = [PNG * (size // len(PNG)) for size in (1, 40_000, 100, 70_000, 1000, 200_000, 10)]
 
     with closing(await Shelf(folder, budget).hold(chunks(*given), 12)) as held:
         for start in range(13):
             for end in range(start, 15):
                 assert bytes(await held.read(start, end)) == b"".join(given)[start:end]
+    with closing(await Shelf(folder, 10**6 * budget).hold(chunks(*large), 400_000)) as held:
+        for start in range(0, held.size + 1000, 9_973):
+            assert bytes(await held.read(start, start + 50_000)) == b"".join(large)[start : start + 50_000]
+
+
+async def test_many_small_pieces_take_little_more_memory_than_the_picture(folder: Path) -> None:
+    shelf = Shelf(folder, 200_000)
+    tracemalloc.start()
+    try:
+        with closing(await shelf.hold(chunks(*[b"ab"] * 50_000), 100_000)) as held:
+            taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held.size == 0 or taken < 600_000
 
 
 async def test_memory_that_is_let_go_of_is_free_for_the_next_once(folder: Path) -> None:

@@ -108,7 +108,7 @@ async def test_the_tightest_of_key_and_team_is_told(limiter: Limiter) -> None:
 async def test_all_or_nothing(limiter: Limiter) -> None:
     asks = caller(Terms(rpm=10, ipm=2), Terms(rpm=10, concurrency=1))
     await limiter.admit(asks, "a", 2, None)
-    limiter.release("a")
+    await limiter.release("a")
 
     errors = [await refusal(limiter, asks, f"refused {number}") for number in range(20)]
     admission = await limiter.admit(asks, "b", 0, None)
@@ -144,8 +144,8 @@ async def test_a_place_at_once_is_held_until_it_is_given_back(limiter: Limiter) 
     error = await refusal(limiter, asks)
     assert (await limiter.admit(other, "b", 1, None)).leased
     full = await refusal(limiter, other)
-    limiter.release("a")
-    limiter.release("a")
+    await limiter.release("a")
+    await limiter.release("a")
     again = await limiter.admit(asks, "c", 1, None)
 
     assert (error.kind, error.retry_after, error.standings) == (Kind.RATE_LIMIT_EXCEEDED, 1.0, ())
