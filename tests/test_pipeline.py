@@ -409,6 +409,28 @@ async def test_a_place_is_held_until_302_has_drawn_whoever_hangs_up(world: World
     assert not world.limiter.windows.holds("req_1")
 
 
+async def test_who_joined_is_answered_when_its_place_is_free_for_its_next_request(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+
+    async def slowly(request_id: str) -> None:
+        await asyncio.sleep(0.02)
+        released.append(request_id)
+
+    monkeypatch.setattr(world.limiter, "release", slowly)
+    world.upstream.gate = asyncio.Event()
+    other = asyncio.get_running_loop().create_task(world.ask(SECOND))
+    await until(lambda: bool(world.upstream.bodies))
+    asking = asyncio.get_running_loop().create_task(world.gateway.generate(await placed(world)))
+    await asyncio.sleep(0)
+    world.upstream.gate.set()
+    answer = await asking
+
+    assert (words(answer), released) == (["joined"], ["req_1"])
+    await other
+
+
 async def test_a_fault_of_ours_gives_the_place_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
