@@ -5,7 +5,7 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from secrets import token_bytes
 
@@ -21,7 +21,6 @@ from gateway.core.ledger import Draft, id_of
 from gateway.core.order import (
     Answer,
     Asked,
-    Memo,
     Options,
     Order,
     Picture,
@@ -52,7 +51,7 @@ from gateway.flights import (
     told_again,
 )
 from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
-from gateway.understanding import meaning, note, remembered, understand
+from gateway.understanding import meaning, note, understand
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -73,7 +72,6 @@ class Gateway:
     clock: Clock
     options: Options
     directory: Directory | None = None
-    memo: Memo = field(default_factory=Memo)
 
     async def accept(self, secret: bytes | str | None, asked: Asked, outcome: Outcome) -> Order:
         """Take a request as far as it costs nothing: who asks, for what, and what it becomes.
@@ -84,9 +82,8 @@ class Gateway:
         started = self.clock.monotonic()
         caller = await self.authenticate(secret, outcome)
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
-        scope, memo, read = scope_of(self.options.cache_scope, caller), self.memo, self._read
-        # What is at hand is taken without a coroutine, which costs more than the look; in other steps too.
-        body = remembered(memo, asked, policy, scope) or await understand(memo, asked, policy, scope, read)
+        scope = scope_of(self.options.cache_scope, caller)
+        body = await understand(asked, policy, scope, self._read)
         note(body, outcome)
         check_model(caller, body.plan.model.id)
         longest = self.options.answer_timeout

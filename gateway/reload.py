@@ -17,7 +17,7 @@ from gateway.core.catalogue import Catalogue, CatalogueError
 from gateway.core.declared import DeclaredError, DeclaredTeam
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Keyring
-from gateway.core.order import Memo, Options
+from gateway.core.order import Options
 from gateway.settings import Settings, SettingsError
 from gateway.web.endpoints import Endpoints
 from gateway.web.places import WebOptions
@@ -100,7 +100,7 @@ class Reloader:
         self.settings = settings
         gateway = self.endpoints.gateway
         self.endpoints.gateway = self.endpoints.later.gateway = replace(
-            gateway, keyring=fresh.keyring, catalogue=fresh.catalogue, options=fresh.options, memo=Memo()
+            gateway, keyring=fresh.keyring, catalogue=fresh.catalogue, options=fresh.options
         )
         self.endpoints.options = fresh.web
 

@@ -1,4 +1,4 @@
-"""What a body means, worked out once: large ones off the event loop, small ones remembered."""
+"""What a body means, worked out: large ones off the event loop."""
 
 import asyncio
 import hashlib
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.coerce import Policy
-from gateway.core.order import Asked, Key, Memo, Understood
+from gateway.core.order import Asked, Understood
 from gateway.core.outcome import Outcome
 from gateway.core.request import Form, ImageRequest
 from gateway.core.translate import Plan, Rules, image_format, is_gpt_image
@@ -14,31 +14,16 @@ from gateway.core.translate import Plan, Rules, image_format, is_gpt_image
 # Bodies above this many bytes carry pictures; decoding and hashing them would hold up every other request of the
 # worker.
 _LARGE: Final = 256 * 1024
-_SMALL: Final = 4 * 1024
 
 Read = Callable[[Asked, bytes | Form, Policy, str], Understood]
 
 
-def remembered(memo: Memo, asked: Asked, policy: Policy, scope: str) -> Understood | None:
-    """What the body means, if it is small, there already, and was read before."""
-    if asked.body is None or len(asked.body) > _SMALL:
-        return None
-    return memo.find(_key(asked, asked.body, policy, scope))
-
-
-async def understand(memo: Memo, asked: Asked, policy: Policy, scope: str, read: Read) -> Understood:
-    """Take in a body and have it read, unless the same was read before."""
+async def understand(asked: Asked, policy: Policy, scope: str, read: Read) -> Understood:
+    """Take in a body and have it read."""
     data = await body_of(asked)
     if isinstance(data, Form) or len(data) > _LARGE:
         return await asyncio.to_thread(read, asked, data, policy, scope)
-    if len(data) > _SMALL:  # none of these is remembered, so that none need be looked for
-        return read(asked, data, policy, scope)
-    key = _key(asked, data, policy, scope)
-    known = memo.find(key)
-    if known is None:
-        known = read(asked, data, policy, scope)
-        memo.keep(key, known)
-    return known
+    return read(asked, data, policy, scope)
 
 
 async def body_of(asked: Asked) -> bytes | Form:
@@ -46,12 +31,8 @@ async def body_of(asked: Asked) -> bytes | Form:
     return await asked.read() if asked.body is None else asked.body
 
 
-def _key(asked: Asked, body: bytes, policy: Policy, scope: str) -> Key:
-    return asked.dialect, asked.model, body, policy, scope
-
-
 def meaning(request: ImageRequest, plan: Plan, rules: Rules) -> Understood:
-    """What is remembered of a request: its plan, and how it is to be answered and logged."""
+    """What is needed of a request: its plan, and how it is to be answered and logged."""
     return Understood(
         plan=plan,
         adjusted=tuple(adjustment.field for adjustment in plan.adjustments),

@@ -192,27 +192,6 @@ class Place:
         return True
 
 
-Key = tuple[Dialect, str | None, bytes, Policy, str]
-
-
-class Memo:
-    """What small bodies meant, the oldest forgotten first: a cache hit is a body that was read before."""
-
-    def __init__(self, most: int = 1024) -> None:
-        self._most: Final = most
-        self._known: Final[dict[Key, Understood]] = {}
-
-    def find(self, key: Key) -> Understood | None:
-        """What a body meant the last time; None for one that is new or forgotten."""
-        return self._known.get(key)
-
-    def keep(self, key: Key, understood: Understood) -> None:
-        """Remember what a body means."""
-        if len(self._known) >= self._most:
-            del self._known[next(iter(self._known))]
-        self._known[key] = understood
-
-
 def policy_of(name: str | None, default: Policy) -> Policy:
     """The policy that a caller named, or the default.
 

@@ -1,20 +1,14 @@
-"""The small decisions about a request on its way: policy, scope, memory, addresses of our own."""
+"""The small decisions about a request on its way: policy, scope, places, addresses of our own."""
 
 import pytest
 
-from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
-from gateway.core.order import Key, Memo, Options, Place, Understood, media_name, policy_of, scope_of
-from gateway.core.request import Dialect, ImageRequest
-from gateway.core.translate import Rules, translate
+from gateway.core.order import Options, Place, media_name, policy_of, scope_of
+from gateway.core.translate import Rules
 
 CALLER = Caller(key="web", team="shop")
-
-
-def key(body: bytes) -> Key:
-    return Dialect.GENERATIONS, None, body, Policy.DOCUMENTED, "gateway"
 
 
 def test_what_is_not_set_is_what_the_contract_says() -> None:
@@ -62,16 +56,6 @@ def test_pictures_are_shared_by_all_by_a_team_or_by_nobody(setting: str, scope: 
 )
 def test_an_address_in_our_own_store_is_a_name(url: str, name: str | None) -> None:
     assert media_name(url) == name
-
-
-def test_a_memo_forgets_the_oldest_first(catalogue: Catalogue) -> None:
-    plan = translate(ImageRequest(prompt="a cat"), catalogue, Policy.DOCUMENTED, "gateway", Rules())
-    meanings = [Understood(plan, (), "url", False, False, length, "") for length in range(3)]
-    memo = Memo(2)
-    for number, meaning in enumerate(meanings):
-        memo.keep(key(b"%d" % number), meaning)
-
-    assert [memo.find(key(b"%d" % number)) for number in range(4)] == [None, meanings[1], meanings[2], None]
 
 
 def test_a_place_is_held_until_all_that_must_be_drawn_is_there() -> None:
