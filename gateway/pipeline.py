@@ -104,8 +104,7 @@ class Gateway:
             await self.repeated.failed(order, error)
             raise
         finally:
-            if order.place is not None:
-                await release(self.limiter, order)
+            await release(self.limiter, order)
         if drawn:
             await self._give_back(order, drawn)
         pictures = [picture or drawn.pop(0) for picture in kept]

@@ -20,7 +20,7 @@ from gateway.cli.gathering import Gathering
 from gateway.core.errors import GatewayError, Kind
 from gateway.web.fastpath import FastPath
 from gateway.web.marks import common_headers, new_request_id
-from gateway.web.render import Headers, Reply, error_reply
+from gateway.web.render import Headers, Reply, error_reply, length_header
 from gateway.web.scope import BODY, FAST_PATH, GONE, REQUEST
 
 if TYPE_CHECKING:
@@ -200,8 +200,7 @@ class GatheringProtocol(HttpToolsProtocol):
         self.logger.warning("%s (%s)", msg, request_id)
         reply = error_reply(GatewayError(Kind.INVALID_HEADERS, "This is no HTTP request that can be read."))
         assert isinstance(reply.pieces, tuple)  # noqa: S101 - an error is of one piece
-        length = (b"content-length", b"%d" % (reply.length or 0))
-        headers = [*reply.headers, length, *common_headers(request_id, 0.0), CLOSE_HEADER]
+        headers = [*reply.headers, *length_header(reply), *common_headers(request_id, 0.0), CLOSE_HEADER]
         lines = [b"%b: %b\r\n" % header for header in headers]
         self.transport.write(b"".join([b"HTTP/1.1 400 Bad Request\r\n", *lines, b"\r\n", *reply.pieces]))
         self.transport.close()

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import click
 import uvicorn
@@ -37,6 +37,16 @@ from gateway.cli.terminal import catalogue_or_exit, settings_or_exit, stop
 from gateway.core.keys import mint
 from gateway.settings import WORKERS, Settings
 
+HTTP: Final[dict[str, Any]] = {
+    "http": GatheringProtocol,
+    "ws": "none",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "date_header": False,
+    "proxy_headers": False,
+}
+"""How uvicorn speaks HTTP. With a log of its own, and headers that it adds, no answer would take the short way."""
 _LAST_ANSWERS: Final = 30
 _STANDSTILL: Final = 60
 _NO_KEYS: Final = """there is no key, so nobody could use the gateway. Make one and start again:
@@ -128,14 +138,8 @@ def _config(workers: int) -> uvicorn.Config:
         factory=True,
         workers=workers,
         loop="uvloop",
-        http=GatheringProtocol,
-        ws="none",
         lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
+        **HTTP,
         # Longer than the pools of clients and proxies keep theirs, so that it is they who let go.
         timeout_keep_alive=75,
         # By then all flights have landed: so long the last answers may take to be read.

@@ -11,7 +11,7 @@ from gateway.core.outcome import CacheState, Outcome
 from gateway.fastpath import KeptOrder
 from gateway.pipeline import Gateway
 from gateway.web.marks import common_headers, new_request_id
-from gateway.web.render import Headers, Reply, images_reply
+from gateway.web.render import Headers, Reply, images_reply, length_header
 
 OnReply = Callable[[Reply | None], None]
 
@@ -72,6 +72,5 @@ class FastPath:
             self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
         )
         reply = images_reply(answer, "")
-        length = (b"content-length", b"%d" % (reply.length or 0))
-        reply.headers.extend((length, *self._added, *common_headers(outcome.request_id, ms)))
+        reply.headers.extend((*length_header(reply), *self._added, *common_headers(outcome.request_id, ms)))
         return reply, outcome

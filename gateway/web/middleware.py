@@ -15,7 +15,7 @@ from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.marks import common_headers, new_request_id
 from gateway.web.places import canonical
-from gateway.web.render import Headers, Reply, error_reply
+from gateway.web.render import Headers, Reply, error_reply, length_header
 from gateway.web.scope import BODY, HEADERS, OUTCOME, REQUEST, Incoming
 
 _MOST_HEADERS: Final = 100
@@ -123,9 +123,7 @@ class Dispatch:
 
 async def send_reply(reply: Reply, send: Send) -> None:
     """Send an answer piece by piece, `send` waits while the client takes its time; then, come what may, close it."""
-    headers = [*reply.headers]  # whoever hands it on adds to it
-    if reply.length is not None:
-        headers.append((b"content-length", b"%d" % reply.length))
+    headers = [*reply.headers, *length_header(reply)]  # another list: whoever hands it on adds to it
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
     try:
         if isinstance(reply.pieces, tuple) and len(reply.pieces) == 1:

@@ -101,6 +101,11 @@ def error_reply(error: GatewayError) -> Reply:
     return json_reply({"error": error_body(error)}, row.status, headers)
 
 
+def length_header(reply: Reply) -> Headers:
+    """How long a reply's body is, as a header; nothing where nobody knows it yet."""
+    return [] if reply.length is None else [(b"content-length", b"%d" % reply.length)]
+
+
 def standing_headers(standings: Iterable[Standing]) -> Headers:
     """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
     headers: Headers = []

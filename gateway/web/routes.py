@@ -19,7 +19,7 @@ from gateway.ports import Clock, Observer
 from gateway.web.admin import Admin
 from gateway.web.endpoints import Endpoints
 from gateway.web.middleware import Dispatch, Endpoint, Front, send_reply
-from gateway.web.render import Reply, error_reply
+from gateway.web.render import Reply, error_reply, length_header
 from gateway.web.scope import OUTCOME
 
 # What a program in a browser may read of our answers.
@@ -148,7 +148,7 @@ async def _gateway_error(request: Request, error: Exception) -> Response:
 def _response(error: GatewayError) -> Response:
     reply = error_reply(error)
     response = Response(b"".join(reply.pieces) if not isinstance(reply.pieces, AsyncIterable) else b"", reply.status)
-    response.raw_headers = [*reply.headers, (b"content-length", b"%d" % len(response.body))]
+    response.raw_headers = [*reply.headers, *length_header(reply)]
     return response
 
 

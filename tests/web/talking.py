@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
+from gateway.cli.serve import HTTP
 from gateway.web.scope import BODY
 
 Talk = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -37,17 +38,7 @@ class Listening:
 async def listening(app: ASGIApp, protocol: type[GatheringProtocol] = GatheringProtocol) -> AsyncIterator[Listening]:
     """An application behind our protocol."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        # As `serve` has it: with a log of uvicorn's own, and headers that it adds, no answer takes the short way.
-        config = uvicorn.Config(
-            app,
-            http=protocol,
-            log_config=None,
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-        )
+        config = uvicorn.Config(app, lifespan="off", **HTTP | {"http": protocol})
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve([listener]))
         try:

@@ -4,24 +4,20 @@ And what else is seen best with the whole application on a world of fakes: Azure
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import random
-import socket
 from base64 import b64decode
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import orjson
 import pytest
-import uvicorn
 from starlette.types import ASGIApp, Message
 
-from gateway.cli.protocol import GatheringProtocol
 from gateway.core.catalogue import Catalogue
 from gateway.core.errors import GatewayError, Kind
 from tests.fakes import FakeDownloader, FakeHeld, until
 from tests.web.application import MEGABYTE, serving
+from tests.web.talking import listening
 from tests.world import FIRST, MODEL, World
 
 PATH: Final = "/v1/images/generations"
@@ -258,20 +254,6 @@ class Endless(FakeHeld):
         return bytes(end - start)
 
 
-@contextlib.asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[int]:
-    """The application behind the server that `serve` runs; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, http=GatheringProtocol, log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve([listener]))
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = server.force_exit = True
-            await task
-
-
 async def test_a_reader_that_does_not_read_gets_nothing_more_and_holds_up_nobody(world: World) -> None:
     endless = Endless()
 
@@ -285,11 +267,11 @@ async def test_a_reader_that_does_not_read_gets_nothing_more_and_holds_up_nobody
     body = orjson.dumps({"model": MODEL, "prompt": "a cat", "response_format": "b64_json"})
     head = f"POST {PATH} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {FIRST.decode()}\r\n"
     head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    async with listening(serving(world)) as port:
-        _, stalled = await asyncio.open_connection("127.0.0.1", port, limit=1)
+    async with listening(serving(world)) as served:
+        _, stalled = await asyncio.open_connection("127.0.0.1", served.port, limit=1)
         stalled.write(head.encode() + body)
         await until(lambda: endless.given > 0)
-        reader, other = await asyncio.open_connection("127.0.0.1", port)
+        reader, other = await asyncio.open_connection("127.0.0.1", served.port)
         for _ in range(200):  # each is some turns of the loop, in which an unhindered answer would grow
             other.write(b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n")
             await reader.readuntil(b'{"status":"ok"}')
