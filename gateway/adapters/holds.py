@@ -17,6 +17,7 @@ from gateway.core.ledger import Draft, Generation, State, earlier
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
+_SENT: Final = State.SENT.value
 _MOST_EARLIER: Final = 50
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
@@ -124,7 +125,7 @@ class Holds:
             "key": draft.caller.key,
             "team": draft.caller.team,
             "model": draft.model,
-            "state": State.SENT.value,
+            "state": _SENT,
             "version": 1,
             "owner": self.owner,
             "upstream_key": wanted.upstream_key or None,

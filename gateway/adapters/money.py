@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Text, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, union_all, update
 
 from gateway.adapters.prepared import prepared
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
@@ -22,10 +22,17 @@ _G: Final = GENERATIONS.c
 COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 """What `generation_of` wants of a row."""
 _STATE: Final = Generation.__struct_fields__.index("state")
+# Row by row: for lists of what to look for, SQLite would make tables that cost more than all the rest of a commit's
+# statements.
 _TAKEN: Final = prepared(
-    select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDGETS.c.held).where(
-        BUDGETS.c.owner.in_([bindparam("team", type_=Text), bindparam("key", type_=Text)]),
-        BUDGETS.c.period.in_([bindparam("day", type_=Text), bindparam("month", type_=Text)]),
+    union_all(
+        *(
+            select(BUDGETS.c.owner, BUDGETS.c.period, BUDGETS.c.spent + BUDGETS.c.held).where(
+                BUDGETS.c.owner == bindparam(owner), BUDGETS.c.period == bindparam(period)
+            )
+            for owner in ("team", "key")
+            for period in ("day", "month")
+        )
     )
 )
 

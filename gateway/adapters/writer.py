@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from gateway.adapters.prepared import driver_of
 from gateway.ports import DatabaseUnavailableError
 
 _SUMS: Final = "gateway.sums"
@@ -87,13 +88,13 @@ class Writer:
                 results[index] = result
         for one in sums.values():
             one.write(connection)
-        connection.connection.commit()
+        driver_of(connection).commit()
         return results
 
     def _begun(self) -> Connection:
         if self._connection is not None:
             try:
-                self._begin(self._connection.connection.cursor())
+                self._begin(driver_of(self._connection).cursor())
             except Exception as error:
                 # A server that was started anew has closed it; nothing was done on it, so another serves as well.
                 self._roll_back(error)
@@ -102,7 +103,7 @@ class Writer:
             else:
                 return self._connection
         self._connection = self._engine.connect()
-        self._begin(self._connection.connection.cursor())
+        self._begin(driver_of(self._connection).cursor())
         return self._connection
 
     def _roll_back(self, error: Exception) -> None:
