@@ -6,6 +6,7 @@ fields of `ImageRequest` can ever reach the upstream. Which model takes what is 
 
 import re
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -74,6 +75,8 @@ class Body(msgspec.Struct, gc=False):
 # What OpenAI defines and 302 cannot do. `user` and `safety_identifier` say who asks, not what to draw: nothing is
 # lost there.
 UNSUPPORTED: Final = Body.__struct_fields__[Body.__struct_fields__.index("quality") :]
+_UNSUPPORTED_OF: Final = attrgetter(*UNSUPPORTED)
+_NONE_SAID: Final = (None,) * len(UNSUPPORTED)
 
 B = TypeVar("B", bound=Body)
 
@@ -228,9 +231,13 @@ def _response_format(value: str | None) -> ResponseFormat | None:
 
 
 def _dropped(body: Body) -> tuple[Adjustment, ...]:
-    said = [(field, getattr(body, field)) for field in UNSUPPORTED]
+    said = _UNSUPPORTED_OF(body)
+    if said == _NONE_SAID:
+        return ()
     dropped = [
-        Adjustment(field, plain(value), "dropped") for field, value in said if value not in (None, "auto", 0, "")
+        Adjustment(field, plain(value), "dropped")
+        for field, value in zip(UNSUPPORTED, said, strict=True)
+        if value not in (None, "auto", 0, "")
     ]
     return tuple(dropped)
 

@@ -27,7 +27,7 @@ class Ratio(NamedTuple):
         return type(other) is type(self) and tuple.__eq__(self, other)
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, *self))
+        return tuple.__hash__(self)
 
 
 class Size(NamedTuple):
@@ -44,7 +44,7 @@ class Size(NamedTuple):
         return type(other) is type(self) and tuple.__eq__(self, other)
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, *self))
+        return tuple.__hash__(self)
 
 
 Asked = Ratio | Size

@@ -77,10 +77,9 @@ def translate(request: ImageRequest, catalogue: Catalogue, policy: Policy, scope
 
 def fingerprints(body: bytes, scope: str, n: int) -> list[str]:
     """SHA-256 of schema, scope, body and slot, for slots 0 to n-1; each part carries its length."""
-    whole = hashlib.sha256()
-    for part in (SCHEMA, scope.encode(), body):
-        whole.update(b"%d:" % len(part))
-        whole.update(part)
+    scoped = scope.encode()
+    whole = hashlib.sha256(b"%d:%b%d:%b%d:" % (len(SCHEMA), SCHEMA, len(scoped), scoped, len(body)))
+    whole.update(body)
     digests = []
     for slot in range(n):
         digest = whole.copy()

@@ -44,7 +44,10 @@ class Audience:
 
     def check(self) -> None:
         """Raise `client_closed_request` where nobody is there any more; who never was there does not count."""
-        if self._gone and all(gone() for gone in self._gone.values()):
+        for gone in self._gone.values():
+            if not gone():
+                return
+        if self._gone:
             raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, _GONE)
 
 

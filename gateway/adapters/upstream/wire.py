@@ -4,6 +4,7 @@ Nothing is sent twice here, and no exception but `GatewayError` comes out, which
 """
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -13,6 +14,8 @@ from gateway.core.reply import Reply
 
 # 302 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
+# Of a key and a body's length; bodies without pictures are all of a few hundred.
+_MOST_HEADERS: Final = 1024
 _UNREACHABLE: Final = "302.AI cannot be reached; nothing was sent."
 _BROKEN: Final = "The connection to 302.AI broke after the request was sent; it may have been billed."
 
@@ -42,9 +45,10 @@ class Wire:
     def __init__(self, transport: httpx.AsyncBaseTransport, url: str, connect_timeout: float = 10.0) -> None:
         self._transport: Final = transport
         self._base: Final = url.rstrip("/")
+        self._host: Final = httpx.URL(url).netloc.decode("ascii")
         self._connect_timeout: Final = connect_timeout
         self._urls: Final[dict[str, httpx.URL]] = {}
-        self._headers: Final[dict[str, httpx.Headers]] = {}
+        self._headers: Final = lru_cache(_MOST_HEADERS)(self._headers_for)
 
     async def exchange(self, call: Call, on_head: Hook | None = None) -> Reply:
         """Send a request and read its answer; `on_head` is told 302's id of the call before its body is read.
@@ -79,13 +83,20 @@ class Wire:
         if call.method == "POST":
             self._urls[call.path] = url  # the few there are; each task has a path of its own to GET
         timeout = {"connect": self._connect_timeout, "read": call.timeout}
-        prepared = self._headers.get(call.secret)
-        if prepared is None:
-            prepared = self._headers[call.secret] = _headers(url, call.secret)
-        headers = httpx.Headers(prepared)
-        if call.body is not None:
-            headers["content-length"] = str(len(call.body))
-        return _Prepared(call.method, url, headers, httpx.ByteStream(call.body or b""), {"timeout": timeout})
+        headers = self._headers(call.secret, None if call.body is None else len(call.body))
+        stream = httpx.ByteStream(call.body or b"")
+        return _Prepared(call.method, url, httpx.Headers(headers), stream, {"timeout": timeout})
+
+    def _headers_for(self, secret: str, length: int | None) -> httpx.Headers:
+        fields = [
+            ("host", self._host),
+            ("authorization", f"Bearer {secret}"),
+            ("content-type", "application/json"),
+            ("accept", "application/json"),
+            ("accept-encoding", "identity"),
+            ("user-agent", "gateway302"),
+        ]
+        return httpx.Headers(fields if length is None else [*fields, ("content-length", str(length))])
 
 
 class _Prepared(httpx.Request):
@@ -107,18 +118,6 @@ async def _read(stream: httpx.AsyncByteStream) -> bytes:
             return b""  # an answer without a picture: nobody knows whether it was billed
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _headers(url: httpx.URL, secret: str) -> httpx.Headers:
-    fields = [
-        ("host", url.netloc.decode("ascii")),
-        ("authorization", f"Bearer {secret}"),
-        ("content-type", "application/json"),
-        ("accept", "application/json"),
-        ("accept-encoding", "identity"),
-        ("user-agent", "gateway302"),
-    ]
-    return httpx.Headers(fields)
 
 
 def _value(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
