@@ -7,7 +7,6 @@ commits; writers of all processes take turns, on both databases, so that a trans
 import asyncio
 import contextlib
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from gateway.adapters.writer import Job, Writer
+from gateway.adapters.writer import Job, Writer, wait_for_more
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
 
@@ -31,10 +30,8 @@ T = TypeVar("T")
 PATIENCE: Final = 3.0
 _LOCK_WAIT_MS: Final = 2000
 _MOST_TOGETHER: Final = 256
-# Where this many usually share a commit, the next one waits so many seconds for more of them: a commit costs as much
-# CPU as ten that share it. Who comes alone never waits. PostgreSQL knows the same as commit_siblings and commit_delay.
+# Where this many usually share a commit, the next one waits for more of them. Who comes alone never waits.
 _SIBLINGS: Final = 1.5
-_GATHERING: Final = 0.002
 # Over about how many commits "usually" is averaged.
 _LASTING: Final = 8
 # Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
@@ -175,7 +172,7 @@ class Database:
         usual, is_over = 1.0, False
         while not is_over and (jobs := self._groups.get()):
             if usual > _SIBLINGS:
-                time.sleep(_GATHERING)
+                wait_for_more()
             # What came while the last commit was under way shares this one.
             while len(jobs) < _MOST_TOGETHER and not is_over and not self._groups.empty():
                 more = self._groups.get()

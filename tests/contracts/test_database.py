@@ -1,6 +1,7 @@
 """What both databases promise to those who write together: each gets its own answer, whatever befalls the others."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from threading import Event
 
@@ -96,7 +97,7 @@ async def test_what_comes_while_it_is_being_closed_does_not_hold_it_up(
 ) -> None:
     closing, goes_on = Database(database_url, lambda: None), Event()
     await asyncio.gather(*(closing.write(adds(str(number))) for number in range(40)))  # so that it gathers
-    monkeypatch.setattr(module, "_GATHERING", 0.3)
+    monkeypatch.setattr(module, "wait_for_more", lambda: time.sleep(0.3))
     close = closing._close
 
     def late() -> None:
