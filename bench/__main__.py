@@ -15,10 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench import debian, servers
+from bench import debian, rivals, servers
 from bench.fleet import BenchError, Fleet
 from bench.pictures import measure_pictures
-from bench.report import report
+from bench.report import GOALS, RIVAL_GOALS, report
 from bench.rounds import Measuring, Round, measure
 
 
@@ -29,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="the table shows medians over them (default 3)")
     parser.add_argument("--quick", action="store_true", help="one short round: for a first look, not for a verdict")
+    parser.add_argument("--rivals", action="store_true", help="beside LiteLLM and Portkey; `make rivals` installs them")
     parser.add_argument("--command", default=servers.SERVE, help="what starts the gateway (default: %(default)s)")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -36,14 +37,15 @@ def main() -> None:
     count, scale = (1, 0.5) if options.quick else (max(1, options.rounds), 1.0)
     began = time.monotonic()
     try:
-        rounds = _rounds(count, scale, shlex.split(options.command))
+        measured = _rival_rounds if options.rivals else _rounds
+        rounds = measured(count, scale, shlex.split(options.command))
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         sys.exit("bench: interrupted")
     version = ".".join(str(part) for part in sys.version_info[:3])
     print(f"Python {version}, {len(os.sched_getaffinity(0))} CPUs, rounds: {count}, {time.monotonic() - began:.0f} s\n")
-    print(report(rounds))
+    print(report(rounds, RIVAL_GOALS if options.rivals else GOALS))
 
 
 def _rounds(count: int, scale: float, command: list[str]) -> list[Round]:
@@ -66,6 +68,21 @@ def _rounds(count: int, scale: float, command: list[str]) -> list[Round]:
             gateway = servers.gateway(fleet, command, Path(folder) / f"pictures{number}", upstream)
             measure_pictures(measuring, others, gateway)
             gateway.stop(fleet)
+    return rounds
+
+
+def _rival_rounds(count: int, scale: float, command: list[str]) -> list[Round]:
+    """Start the gateway and its rivals afresh in each round, each for itself."""
+    rounds = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Fleet(Path(folder)) as fleet:
+        upstream = servers.upstream(fleet)
+        for number in range(1, count + 1):
+            measuring = Measuring(fleet, scale, f"{number}/{count}")
+            gateway = servers.gateway(fleet, command, Path(folder) / f"data{number}", upstream)
+            rivals.measure_one(measuring, gateway)
+            gateway.stop(fleet)
+            rivals.measure_others(measuring, upstream)
+            rounds.append(measuring.round)
     return rounds
 
 

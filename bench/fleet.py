@@ -96,15 +96,17 @@ class Fleet:
         self.running.remove(process)
         return self.logs[process.pid].read_bytes().splitlines()[-1]
 
-    def ready(self, process: subprocess.Popen[bytes], port: int) -> None:
-        """Wait until a server answers `GET /livez`."""
-        until = time.monotonic() + READY_WITHIN
+    def ready(
+        self, process: subprocess.Popen[bytes], port: int, path: str = "/livez", within: float = READY_WITHIN
+    ) -> None:
+        """Wait, `within` seconds, until a server answers a GET."""
+        until = time.monotonic() + within
         while time.monotonic() < until:
             if process.poll() is not None:
                 break
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
             with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-                connection.request("GET", "/livez")
+                connection.request("GET", path)
                 if connection.getresponse().status == http.HTTPStatus.OK:
                     return
             time.sleep(0.05)

@@ -70,6 +70,7 @@ class Load:
             unique=options.unique,
             traced=options.traced,
             first=options.first,
+            headers=options.header,
             megabytes=options.megabytes,
         )
         self.rng = random.Random(SEED)
@@ -256,6 +257,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--traced", action="store_true", help="a header in each that no other has")
     parser.add_argument("--megabytes", type=int, default=0, help="ask for the bytes of a picture of this size")
     parser.add_argument("--first", type=int, default=0, help="the number before the first prompt's")
+    parser.add_argument("--header", action="append", default=[], help="a field that every request has, `name: value`")
     parser.add_argument("--expect", action="append", default=[], help="a text that every answer must hold")
     parser.add_argument("--watch", type=int, action="append", default=[], help="a process whose CPU time to count")
     return parser.parse_args()

@@ -47,7 +47,8 @@ def family(pid: int) -> list[int]:
 def listener(pid: int, port: int) -> int | None:
     """Find which process of a family listens on a TCP port; the youngest, where children share a parent's socket."""
     inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    listings = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    for line in [line for one in listings if one.exists() for line in one.read_text().splitlines()[1:]]:
         fields = line.split()
         if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
             inodes.add(f"socket:[{fields[9]}]")

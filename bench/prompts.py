@@ -1,6 +1,7 @@
 """The messages of the load: image generations of one length, the same in every run, and where an answer ends."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SEED = 302
@@ -54,6 +55,7 @@ class Prompts:
         traced: bool = False,
         first: int = 0,
         megabytes: int = 0,
+        headers: Sequence[str] = (),
     ) -> None:
         self.rng = random.Random(SEED)
         self.wait = wait
@@ -62,6 +64,7 @@ class Prompts:
         self.traces = 0
         self.line = f"POST {path} HTTP/1.1\r\n".encode()
         head = f"host: 127.0.0.1\r\nauthorization: Bearer {KEY}\r\n"
+        head += "".join(f"{header}\r\n" for header in headers)
         head += f"content-type: application/json\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
         # One that is given as bytes says how many megabytes they are; the fake upstream obeys.
         before, after = (_BEFORE + b"megabytes=%d;" % megabytes, _AS_BYTES) if megabytes else (_BEFORE, _AFTER)

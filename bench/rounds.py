@@ -104,13 +104,15 @@ class Measuring:
     def _started(self, load: Load, server: Server) -> Popen[bytes]:
         self.say(f"{load.name}: {server.name}")
         expect, watch = [*server.expect], [server.pid]
+        if load.cache in server.told:
+            expect.append(server.told[load.cache])
         if isinstance(server, Gateway):
-            expect.append(f"x-gateway-cache: {load.cache}")
             watch.append(server.store_pid)
         command = ["--port", str(server.port), "--path", server.path, "--connections", str(load.connections)]
         command += ["--seconds", str(load.seconds * self.scale), "--ramp", str(load.ramp)]
         command += ["--warm", str(load.warm), *load.options]
         command += [part for text in expect for part in ("--expect", text)]
+        command += [part for header in server.headers for part in ("--header", header)]
         command += [part for pid in watch for part in ("--watch", str(pid))]
         if "--unique" in load.options:
             command += ["--first", str(self.sent)]
@@ -187,13 +189,13 @@ def _counted(gateway: Gateway) -> dict[str, float]:
     return {**calls, "reads": stats["total_reads_processed"]}
 
 
-def ask(gateway: Gateway, prompts: Prompts, times: int = 1, expect: bytes = b" 200 ") -> None:
+def ask(server: Server, prompts: Prompts, times: int = 1, expect: bytes = b" 200 ") -> None:
     """Send requests one after the other and check every answer."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         for _ in range(times):
             connection.sendall(prompts.next()[0])
             answer = bytearray()
             while not whole(answer) and (more := connection.recv(1 << 20)):
                 answer += more
             if b" 200 " not in answer or expect not in answer:
-                raise BenchError(f"the gateway answered:\n{answer[:2000].decode(errors='replace')}")
+                raise BenchError(f"the {server.name} answered:\n{answer[:2000].decode(errors='replace')}")

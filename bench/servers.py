@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
@@ -37,6 +37,10 @@ class Server:
     path: str
     pid: int
     expect: tuple[str, ...]
+    told: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """What an answer holds beside that by whether it was kept, `hit` or `miss`, where there is a sign of it."""
+    headers: tuple[str, ...] = field(default=(), kw_only=True)
+    """What every request needs for it, `name: value`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def gateway(fleet: Fleet, command: Sequence[str], data: Path, to: Server) -> Gat
         proc.pin(pid, server if pid == worker else others)
     store = redis.Redis(unix_socket_path=str(next(data.rglob("*.sock"))), decode_responses=True)
     store_pid = int(store.info("server")["process_id"])
-    return Gateway("gateway", port, PATH, worker, ('"url"',), process, store, store_pid)
+    told = {kept: f"x-gateway-cache: {kept}" for kept in ("hit", "miss")}
+    return Gateway("gateway", port, PATH, worker, ('"url"',), process, store, store_pid, told=told)
 
 
 def _teams_file(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A fake of 302.AI's `POST /302/image/generate` that costs next to nothing.
+"""A fake of 302.AI's `POST /302/image/generate`, and of OpenAI's for other gateways, that costs next to nothing.
 
 Every request says itself how long its answer takes: a body that holds `wait=0750` is answered after 750 ms, any other
 at once. So the loader decides the delays, and two runs of the same load meet the same ones. In the same way
@@ -19,6 +19,7 @@ PNG = base64.b64decode(
 MARK = b"wait="
 MEGABYTES = (2, 4)
 READY = "/ready"
+OPENAI = b"/v1/images/generations"
 
 
 def response(content_type: str, body: bytes) -> bytes:
@@ -39,7 +40,7 @@ def name_of(url: bytes, body: bytes) -> str:
         if b"megabytes=%d;" % megabytes in body or url.endswith(b"%d.png" % megabytes):
             kind = "picture" if url.endswith(b".png") else "ready" if url == READY.encode() else "generate"
             return f"{kind} {megabytes}"
-    return "image" if url.endswith(b".png") else "generate"
+    return "image" if url.endswith(b".png") else "openai" if url == OPENAI else "generate"
 
 
 class Upstream(asyncio.Protocol):
@@ -87,7 +88,9 @@ async def serve(port: int) -> None:
     """Serve until stopped."""
     loop = asyncio.get_running_loop()
     body = b'{"image_url":"http://127.0.0.1:%d/img%b.png","data":{}}'
+    openai = b'{"created":1700000000,"data":[{"url":"http://127.0.0.1:%d/img.png"}]}' % port
     answers = {"generate": response("application/json", body % (port, b"")), "image": response("image/png", PNG)}
+    answers["openai"] = response("application/json", openai)
     for megabytes in MEGABYTES:
         picture = PNG + bytes((megabytes << 20) - len(PNG))
         ready = b'{"created":1700000000,"data":[{"b64_json":"%b"}]}' % base64.b64encode(picture)
