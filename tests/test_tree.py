@@ -57,7 +57,11 @@ def test_the_pipeline_is_the_picture() -> None:
     assert [verb for verb in verbs if verb in picture] == picture
 
 
-@pytest.mark.parametrize("lock", sorted((ROOT / "tests" / "acceptance").glob("*/package-lock.json")), ids=name)
+@pytest.mark.parametrize(
+    "lock",
+    sorted([*ROOT.glob("tests/acceptance/*/package-lock.json"), *ROOT.glob("bench/*/package-lock.json")]),
+    ids=name,
+)
 def test_a_lock_of_npms_names_no_registry(lock: Path) -> None:
     """Which one is asked is the machine's to say."""
     assert '"resolved"' not in lock.read_text("utf-8")

@@ -18,7 +18,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from gateway.adapters.writer import Job, Writer, wait_for_more
+from gateway.adapters.commit_delay import wait_for_more
+from gateway.adapters.writer import Job, Writer
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
 
@@ -30,7 +31,8 @@ T = TypeVar("T")
 PATIENCE: Final = 3.0
 _LOCK_WAIT_MS: Final = 2000
 _MOST_TOGETHER: Final = 256
-# Where this many usually share a commit, the next one waits for more of them. Who comes alone never waits.
+# Where this many usually share a commit, the next one waits for more of them, as with PostgreSQL's commit_siblings. Who
+# comes alone never waits.
 _SIBLINGS: Final = 1.5
 # Over about how many commits "usually" is averaged.
 _LASTING: Final = 8
@@ -51,10 +53,6 @@ _WELL_WITHIN: Final = 0.2
 _BELIEVED: Final = 1.0
 
 Work = Callable[[Connection], T]
-
-# The driver knows them, but first asks each one whether it has a form of its own, which costs two exceptions.
-sqlite3.register_adapter(type(None), lambda none: none)
-sqlite3.register_adapter(bool, int)
 
 
 class Database:
@@ -265,6 +263,9 @@ def _engine(url: str, patience_ms: int, **options: Any) -> Engine:  # noqa: ANN4
     if parsed.get_backend_name() == "sqlite":
         arguments: dict[str, Any] = {"timeout": patience_ms / 1000, "check_same_thread": False}
         engine = create_engine(parsed, connect_args=arguments, **options)
+        # The driver binds them by itself, but only after it looked for a form of their own, with two exceptions each.
+        sqlite3.register_adapter(type(None), lambda none: none)
+        sqlite3.register_adapter(bool, int)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     parsed = parsed.set(drivername="postgresql+psycopg")

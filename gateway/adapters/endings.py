@@ -56,7 +56,7 @@ def _values(row: Generation, ending: Ending) -> dict[str, Any]:
         "row": row.id,
         "by": row.owner,
         "is_known": ending.actual is not None,
-        "state": str(ending.state),
+        "state": ending.state.value,
         "actual": ending.actual,
         "url": ending.url,
         "error_code": ending.error.kind.row.code if ending.error else None,

@@ -17,7 +17,6 @@ from gateway.core.ledger import Draft, Generation, State, earlier
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
-_SENT: Final = State.SENT.value
 _MOST_EARLIER: Final = 50
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
@@ -125,7 +124,7 @@ class Holds:
             "key": draft.caller.key,
             "team": draft.caller.team,
             "model": draft.model,
-            "state": _SENT,
+            "state": State.SENT.value,
             "version": 1,
             "owner": self.owner,
             "upstream_key": wanted.upstream_key or None,

@@ -22,8 +22,8 @@ _G: Final = GENERATIONS.c
 COLUMNS: Final = tuple(_G[name] for name in Generation.__struct_fields__)
 """What `generation_of` wants of a row."""
 _STATE: Final = Generation.__struct_fields__.index("state")
-# Row by row: for lists of what to look for, SQLite would make tables that cost more than all the rest of a commit's
-# statements.
+# Four look-ups, not two INs: for each list SQLite would build an ephemeral table, which costs more than all the rest of
+# a commit's statements.
 _TAKEN: Final = prepared(
     union_all(
         *(

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import ClauseElement, Connection
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.sql.compiler import SQLCompiler
+
+from gateway.adapters.dbapi import dbapi_connection
 
 Values = Mapping[str, Any]
 Rows = Sequence[Sequence[Any]]
@@ -42,14 +43,14 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Values) -> Rows:
         """Run a query."""
-        cursor = driver_of(connection).cursor()
+        cursor = dbapi_connection(connection).cursor()
         compiled = self._for(connection)
         cursor.execute(compiled.sql, compiled.ordered({**compiled.constants, **values}))
         return cursor.fetchall()
 
     def change(self, connection: Connection, many: Iterable[Values]) -> int:
         """Insert, update or delete once for each of many values; how many rows that changed in all."""
-        cursor = driver_of(connection).cursor()
+        cursor = dbapi_connection(connection).cursor()
         compiled = self._for(connection)
         ordered, constants = compiled.ordered, compiled.constants
         rows = [ordered({**constants, **values} if constants else values) for values in many]
@@ -66,13 +67,6 @@ class Prepared:
         if found is None:
             found = self._compiled[name] = _compile(self._of(name), _dialect(name))
         return found
-
-
-def driver_of(connection: Connection) -> DBAPIConnection:
-    """The driver's own connection under one of Core's, whose every attribute costs a detour."""
-    found = connection.connection.dbapi_connection
-    assert found is not None  # noqa: S101 - it is in use
-    return found
 
 
 def prepared(statement: ClauseElement) -> Prepared:

@@ -96,9 +96,9 @@ class Pipelines:
         self._commands.append((command, waiter))
         self._schedule(waiter.get_loop())
 
-    def send_later(self, command: Command, waiter: Waiter) -> None:
-        """As `send`: a pipeline is under way most of the time, so that what comes meanwhile waits by itself."""
-        self.send(command, waiter)
+    def send_lazily(self, command: Command, waiter: Waiter) -> None:
+        """As `send`."""
+        self.send(command, waiter)  # while pipelines are under way it lingers anyhow
 
     def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None:
         """Read keys that lie on one server; the look-ups of one turn of the loop travel as one command."""

@@ -1,6 +1,6 @@
 """Carries commands to one server over one connection: those of one turn of the event loop leave in one write.
 
-Each write wakes the server, which on a quiet one costs more than anything else here: what can wait goes with the next.
+To wake an idle server is the dearest step here, so what nobody awaits shares the next write.
 A client library in between would cost a cache hit as much again as everything else that it needs of Redis.
 """
 
@@ -14,8 +14,8 @@ from gateway.ports import StoreUnavailableError
 
 # Commands that wait for a connection, or for room on it; each of them costs memory.
 _MOST_WAITING: Final = 50_000
-# For how many seconds a command that can wait does so.
-_CAN_WAIT: Final = 0.002
+# For how many seconds a command that nobody awaits may linger, so that it shares the next write.
+_LINGER: Final = 0.002
 
 
 class Link:
@@ -43,14 +43,15 @@ class Link:
 
         Its waiter gets the reply, or `NoScriptError`, or `StoreUnavailableError`.
         """
-        if self._takes(command, waiter) and not self._scheduled:
+        if self._enqueue(command, waiter) and not self._scheduled:
             self._scheduled = True
             waiter.get_loop().call_soon(self._flush)
 
-    def send_later(self, command: Command, waiter: Waiter) -> None:
-        """As `send`, with the next command or after 2 ms."""
-        if self._takes(command, waiter) and not self._scheduled and self._timer is None:
-            self._timer = waiter.get_loop().call_later(_CAN_WAIT, self._flush)
+    def send_lazily(self, command: Command, waiter: Waiter) -> None:
+        """Send a command with the next one, or in some milliseconds; its waiter hears as from `send`."""
+        # Where others wait already, they are about to leave, or wait for room or a connection: it goes with them.
+        if self._enqueue(command, waiter) and len(self._waiting) == 1:
+            self._timer = waiter.get_loop().call_later(_LINGER, self._flush)
 
     def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None:
         """Read keys; as `send`."""
@@ -74,7 +75,8 @@ class Link:
             self._connection.close()
         self._refuse_all()
 
-    def _takes(self, command: Command, waiter: Waiter) -> bool:
+    def _enqueue(self, command: Command, waiter: Waiter) -> bool:
+        """Queue a command; False where the queue is full, and it was refused."""
         if len(self._waiting) >= _MOST_WAITING:
             self._on_refusal()
             refuse([waiter])

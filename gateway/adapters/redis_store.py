@@ -36,7 +36,7 @@ class _Carrier(Protocol):
     """How commands reach Redis; what its methods promise stands with `Link`."""
 
     def send(self, command: Command, waiter: Waiter) -> None: ...
-    def send_later(self, command: Command, waiter: Waiter) -> None: ...
+    def send_lazily(self, command: Command, waiter: Waiter) -> None: ...
     def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None: ...
     async def ping(self) -> None: ...
     async def aclose(self) -> None: ...
@@ -97,9 +97,12 @@ class RedisStore:
         return waiter
 
     def post(self, *command: str | bytes | float) -> None:
-        """Run a command that nobody waits for, within some milliseconds; where Redis is away it is dropped."""
+        """Run a command that nobody waits for, in some milliseconds at the latest.
+
+        Where Redis is away, or the store is closed before that, it is dropped.
+        """
         if self._probe is None:
-            self._carrier.send_later(command, Unawaited(self._running_loop()))
+            self._carrier.send_lazily(command, Unawaited(self._running_loop()))
 
     def post_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> None:
         """Run a script that nobody waits for; where Redis is away it is dropped."""

@@ -1,22 +1,16 @@
 """The connection that writes: groups of jobs become transactions, and what goes wrong is told to whom it concerns."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from gateway.adapters.prepared import driver_of
+from gateway.adapters.dbapi import dbapi_connection
 from gateway.ports import DatabaseUnavailableError
 
 _SUMS: Final = "gateway.sums"
-# A commit costs as much CPU as ten jobs that share it, so it is worth to wait so many seconds for more of them, as with
-# PostgreSQL's commit_delay; but only as long as this share of the time is used for what may bring them.
-_MOST_WAITED: Final = 0.002
-_LOOK_AGAIN: Final = 0.000_25
-_BUSY: Final = 0.6
 
 SharedWork = Callable[[Connection, list[Any]], Sequence[Any]]
 """What is done for some of a group at once: a result, or an exception to be raised, for each of them."""
@@ -94,13 +88,13 @@ class Writer:
                 results[index] = result
         for one in sums.values():
             one.write(connection)
-        driver_of(connection).commit()
+        dbapi_connection(connection).commit()
         return results
 
     def _begun(self) -> Connection:
         if self._connection is not None:
             try:
-                self._begin(driver_of(self._connection).cursor())
+                self._begin(dbapi_connection(self._connection).cursor())
             except Exception as error:
                 # A server that was started anew has closed it; nothing was done on it, so another serves as well.
                 self._roll_back(error)
@@ -109,7 +103,7 @@ class Writer:
             else:
                 return self._connection
         self._connection = self._engine.connect()
-        self._begin(driver_of(self._connection).cursor())
+        self._begin(dbapi_connection(self._connection).cursor())
         return self._connection
 
     def _roll_back(self, error: Exception) -> None:
@@ -131,18 +125,6 @@ class Writer:
         except Exception:  # noqa: BLE001 - who waits is told of the error before
             return False
         return True
-
-
-def wait_for_more() -> None:
-    """Sleep while the process is busy, but not long: what keeps it busy may have more to write."""
-    now, used = time.monotonic(), time.process_time()
-    until = now + _MOST_WAITED
-    while now < until:
-        time.sleep(_LOOK_AGAIN)
-        before, used_before = now, used
-        now, used = time.monotonic(), time.process_time()
-        if used - used_before < _BUSY * (now - before):
-            return
 
 
 def before_commit(connection: Connection, sums: Callable[[Connection], S]) -> S:

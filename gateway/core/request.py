@@ -76,7 +76,7 @@ class Body(msgspec.Struct, gc=False):
 # lost there.
 UNSUPPORTED: Final = Body.__struct_fields__[Body.__struct_fields__.index("quality") :]
 _UNSUPPORTED_OF: Final = attrgetter(*UNSUPPORTED)
-_NONE_SAID: Final = (None,) * len(UNSUPPORTED)
+_ALL_OMITTED: Final = (None,) * len(UNSUPPORTED)
 
 B = TypeVar("B", bound=Body)
 
@@ -232,7 +232,7 @@ def _response_format(value: str | None) -> ResponseFormat | None:
 
 def _dropped(body: Body) -> tuple[Adjustment, ...]:
     said = _UNSUPPORTED_OF(body)
-    if said == _NONE_SAID:
+    if said == _ALL_OMITTED:  # as nearly everybody does
         return ()
     dropped = [
         Adjustment(field, plain(value), "dropped")

@@ -26,7 +26,7 @@ class Ratio(NamedTuple):
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and tuple.__eq__(self, other)
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # the same for both kinds: `__eq__` tells them apart
         return tuple.__hash__(self)
 
 
@@ -43,7 +43,7 @@ class Size(NamedTuple):
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and tuple.__eq__(self, other)
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # the same for both kinds: `__eq__` tells them apart
         return tuple.__hash__(self)
 
 

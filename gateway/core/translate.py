@@ -79,7 +79,7 @@ def fingerprints(body: bytes, scope: str, n: int) -> list[str]:
     """SHA-256 of schema, scope, body and slot, for slots 0 to n-1; each part carries its length."""
     scoped = scope.encode()
     whole = hashlib.sha256(b"%d:%b%d:%b%d:" % (len(SCHEMA), SCHEMA, len(scoped), scoped, len(body)))
-    whole.update(body)
+    whole.update(body)  # it may be megabytes, which need not be copied
     digests = []
     for slot in range(n):
         digest = whole.copy()

@@ -44,7 +44,7 @@ class Audience:
 
     def check(self) -> None:
         """Raise `client_closed_request` where nobody is there any more; who never was there does not count."""
-        for gone in self._gone.values():
+        for gone in self._gone.values():  # `all` of a generator would cost more than what it asks
             if not gone():
                 return
         if self._gone:

@@ -209,10 +209,10 @@ async def test_a_silent_server_is_given_up_on_with_all_that_wait_for_it(
     assert TIMEOUT <= took < 10 * TIMEOUT
 
 
-async def test_a_word_that_can_wait_leaves_with_the_next_command(
+async def test_a_command_nobody_awaits_leaves_with_the_next_one(
     redis_url: str, redis: Redis, open_store: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.adapters.redis_link._CAN_WAIT", 10 * PATIENCE)
+    monkeypatch.setattr("gateway.adapters.redis_link._LINGER", 10 * PATIENCE)
     store = open_store(redis_url, PATIENCE)
     await store.execute("PING")
     before = int((await redis.info("stats"))["total_reads_processed"])
@@ -222,11 +222,13 @@ async def test_a_word_that_can_wait_leaves_with_the_next_command(
         await asyncio.sleep(0)
     assert await store.execute("GET", "word") == b"said"
 
-    # A read for the two of them, and one for each question about it.
+    # One read for the two of them, and one for the second question about it.
     assert int((await redis.info("stats"))["total_reads_processed"]) - before == 2
 
 
-async def test_a_word_leaves_though_nothing_follows_it(redis_url: str, redis: Redis, open_store: Open) -> None:
+async def test_a_command_nobody_awaits_leaves_though_nothing_follows_it(
+    redis_url: str, redis: Redis, open_store: Open
+) -> None:
     store = open_store(redis_url, PATIENCE)
     store.post("RPUSH", "words", "first")  # opens the connection
     store.post("RPUSH", "words", "second")

@@ -14,8 +14,10 @@ from gateway.core.reply import Reply
 
 # 302 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
-# Of a key and a body's length; bodies without pictures are all of a few hundred.
+# Headers are kept for so many pairs of a key and a body's length. Bodies with pictures, longer than this, never come
+# in the same length again.
 _MOST_HEADERS: Final = 1024
+_LONGEST_COMMON: Final = 4096
 _UNREACHABLE: Final = "302.AI cannot be reached; nothing was sent."
 _BROKEN: Final = "The connection to 302.AI broke after the request was sent; it may have been billed."
 
@@ -83,11 +85,13 @@ class Wire:
         if call.method == "POST":
             self._urls[call.path] = url  # the few there are; each task has a path of its own to GET
         timeout = {"connect": self._connect_timeout, "read": call.timeout}
-        headers = self._headers(call.secret, None if call.body is None else len(call.body))
+        length = None if call.body is None else len(call.body)
+        headers = (self._headers if (length or 0) <= _LONGEST_COMMON else self._headers_for)(call.secret, length)
         stream = httpx.ByteStream(call.body or b"")
         return _Prepared(call.method, url, httpx.Headers(headers), stream, {"timeout": timeout})
 
     def _headers_for(self, secret: str, length: int | None) -> httpx.Headers:
+        """Headers of a request whose body has `length` bytes; None where it has no body."""
         fields = [
             ("host", self._host),
             ("authorization", f"Bearer {secret}"),
