@@ -10,7 +10,7 @@ PIN = .venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --
 
 SDKS = tests/acceptance/node
 CLIENTS = tests/acceptance/clients
-RIVALS = bench/node
+PORTKEY = bench/node
 GROUPS = node openai0 openai1 openai2 litellm frameworks rivals
 ENVIRONMENTS = $(foreach group,openai0 openai2 litellm frameworks,.venv-$(group)/.ready)
 
@@ -47,7 +47,7 @@ faults: .venv/.ready ## Kill, freeze and cut off the gateway at random: make fau
 bench: .venv/.ready ## Measure the gateway.
 	.venv/bin/python -m bench
 
-rivals: .venv/.ready .venv-rivals/.ready $(RIVALS)/node_modules/.ready ## Measure the gateway beside LiteLLM and Portkey.
+rivals: .venv/.ready .venv-rivals/.ready $(PORTKEY)/node_modules/.ready ## Measure the gateway beside LiteLLM and Portkey.
 	.venv/bin/python -m bench --rivals
 
 pins: .venv-pins/.ready ## Resolve the requirements anew; UPGRADE=1 takes newer releases too.
@@ -57,7 +57,7 @@ pins: .venv-pins/.ready ## Resolve the requirements anew; UPGRADE=1 takes newer 
 	for group in $(GROUPS); do $(PIN) --output-file tests/requirements-$$group.txt --group $$group || exit; done
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv .venv-* $(SDKS)/node_modules $(CLIENTS)/node_modules $(RIVALS)/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .venv-* $(SDKS)/node_modules $(CLIENTS)/node_modules $(PORTKEY)/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
 	find gateway tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: .venv/.pinned pyproject.toml gateway/__init__.py
@@ -80,7 +80,7 @@ clean: ## Remove what the other targets made.
 	@touch $@
 
 # npm asks whichever registry this machine is set to; the lock names none.
-$(SDKS)/node_modules/.ready $(CLIENTS)/node_modules/.ready $(RIVALS)/node_modules/.ready: %/node_modules/.ready: %/package-lock.json .venv/.node
+$(SDKS)/node_modules/.ready $(CLIENTS)/node_modules/.ready $(PORTKEY)/node_modules/.ready: %/node_modules/.ready: %/package-lock.json .venv/.node
 	@.venv/bin/npm ci --loglevel error --no-audit --no-fund --prefix $*
 	@touch $@
 

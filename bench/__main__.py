@@ -35,17 +35,17 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     count, scale = (1, 0.5) if options.quick else (max(1, options.rounds), 1.0)
+    run, goals = (_rival_rounds, RIVAL_GOALS) if options.rivals else (_rounds, GOALS)
     began = time.monotonic()
     try:
-        measured = _rival_rounds if options.rivals else _rounds
-        rounds = measured(count, scale, shlex.split(options.command))
+        rounds = run(count, scale, shlex.split(options.command))
     except BenchError as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         sys.exit("bench: interrupted")
     version = ".".join(str(part) for part in sys.version_info[:3])
     print(f"Python {version}, {len(os.sched_getaffinity(0))} CPUs, rounds: {count}, {time.monotonic() - began:.0f} s\n")
-    print(report(rounds, RIVAL_GOALS if options.rivals else GOALS))
+    print(report(rounds, goals))
 
 
 def _rounds(count: int, scale: float, command: list[str]) -> list[Round]:
@@ -73,15 +73,16 @@ def _rounds(count: int, scale: float, command: list[str]) -> list[Round]:
 
 def _rival_rounds(count: int, scale: float, command: list[str]) -> list[Round]:
     """Start the gateway and its rivals afresh in each round, each for itself."""
+    rivals.check()
     rounds = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Fleet(Path(folder)) as fleet:
         upstream = servers.upstream(fleet)
         for number in range(1, count + 1):
             measuring = Measuring(fleet, scale, f"{number}/{count}")
             gateway = servers.gateway(fleet, command, Path(folder) / f"data{number}", upstream)
-            rivals.measure_one(measuring, gateway)
+            rivals.measure_server(measuring, gateway)
             gateway.stop(fleet)
-            rivals.measure_others(measuring, upstream)
+            rivals.measure_rivals(measuring, upstream)
             rounds.append(measuring.round)
     return rounds
 

@@ -99,7 +99,7 @@ class Fleet:
     def ready(
         self, process: subprocess.Popen[bytes], port: int, path: str = "/livez", within: float = READY_WITHIN
     ) -> None:
-        """Wait, `within` seconds, until a server answers a GET."""
+        """Wait until a server answers `GET path` with 200; BenchError after `within` seconds, or if it has ended."""
         until = time.monotonic() + within
         while time.monotonic() < until:
             if process.poll() is not None:
@@ -111,6 +111,13 @@ class Fleet:
                     return
             time.sleep(0.05)
         raise self.broken(process)
+
+    def listener(self, process: subprocess.Popen[bytes], port: int) -> int:
+        """Find which process of a family listens on a port; BenchError where none does."""
+        pid = proc.listener(process.pid, port)
+        if pid is None:
+            raise BenchError(f"no process of {process.args!r} listens on port {port}")
+        return pid
 
     def broken(self, process: subprocess.Popen[bytes]) -> BenchError:
         """Say which process did not do its part, with the end of its output."""

@@ -47,11 +47,11 @@ def family(pid: int) -> list[int]:
 def listener(pid: int, port: int) -> int | None:
     """Find which process of a family listens on a TCP port; the youngest, where children share a parent's socket."""
     inodes = set()
-    listings = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
-    for line in [line for one in listings if one.exists() for line in one.read_text().splitlines()[1:]]:
-        fields = line.split()
-        if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-            inodes.add(f"socket:[{fields[9]}]")
+    for listing in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):  # Node listens on `::`
+        for line in listing.read_text().splitlines()[1:] if listing.exists() else ():
+            fields = line.split()
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
     owners = [one for one in family(pid) if inodes & _open_files(one)]
     return owners[-1] if owners else None
 

@@ -132,14 +132,14 @@ RIVAL_GOALS = [
     Goal("G4", "cache hit: RPS / LiteLLM's", 80, 140, _faster(HIT.name, "litellm"), sense="≥", digits=1),
     Goal("G4", "miss at 0 ms: RPS / LiteLLM's", 20, 60, _faster(MISS.name, "litellm"), sense="≥", digits=1),
     Goal("G5", "cache hit: RPS / Portkey's", 12, 19, _faster(HIT.name, "portkey"), sense="≥", digits=1),
-    Goal("G5", "miss at 0 ms: RPS / Portkey's", 3, 7, _faster(MISS.name, "portkey"), sense="≥", digits=2),
+    Goal("G5", "miss at 0 ms: RPS / Portkey's", 3, 7, _faster(MISS.name, "portkey"), sense="≥", digits=1),
 ]
 
 Row = Sequence[str]
 
 
 def report(rounds: list[Round], goals: Sequence[Goal]) -> str:
-    """Write everything."""
+    """Write the verdicts on goals, and the figures behind them."""
     tables = [_table(_goals(rounds, goals)), _table(_loads(rounds))]
     if any(one.probes for one in rounds):
         tables.append(_table(_probes(rounds)))
@@ -166,7 +166,7 @@ def _goals(rounds: list[Round], goals: Sequence[Goal]) -> Iterator[Row]:
 def _measured(goal: Goal, one: Round) -> float:
     try:
         return goal.measure(one)
-    except KeyError:  # the other one is not there
+    except KeyError:  # that server was not measured
         return math.nan
 
 

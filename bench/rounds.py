@@ -24,7 +24,7 @@ LIFT = 10_000_000  # more prompts than any window can send
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of load: the loader's options, and how the gateway's cache has to answer it."""
+    """A kind of load: the loader's options, and how a cache has to answer it."""
 
     name: str
     cache: str
@@ -104,8 +104,8 @@ class Measuring:
     def _started(self, load: Load, server: Server) -> Popen[bytes]:
         self.say(f"{load.name}: {server.name}")
         expect, watch = [*server.expect], [server.pid]
-        if load.cache in server.told:
-            expect.append(server.told[load.cache])
+        if load.cache in server.cache_marks:
+            expect.append(server.cache_marks[load.cache])
         if isinstance(server, Gateway):
             watch.append(server.store_pid)
         command = ["--port", str(server.port), "--path", server.path, "--connections", str(load.connections)]

@@ -11,7 +11,7 @@ from subprocess import Popen
 import redis
 
 from bench import nginx, proc
-from bench.fleet import BenchError, Fleet, cpus, free_port
+from bench.fleet import Fleet, cpus, free_port
 from bench.prompts import KEY, PATH
 
 UPSTREAM_PATH = "/302/image/generate"
@@ -37,10 +37,10 @@ class Server:
     path: str
     pid: int
     expect: tuple[str, ...]
-    told: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    """What an answer holds beside that by whether it was kept, `hit` or `miss`, where there is a sign of it."""
+    cache_marks: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """What an answer also holds, by cache result (`hit` or `miss`), where the server tells which."""
     headers: tuple[str, ...] = field(default=(), kw_only=True)
-    """What every request needs for it, `name: value`."""
+    """Fields that each request to it carries, as `name: value`."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,13 @@ def gateway(fleet: Fleet, command: Sequence[str], data: Path, to: Server) -> Gat
     }
     process = fleet.start([part.format(port=port) for part in command], on=server, env=env)
     fleet.ready(process, port)
-    worker = proc.listener(process.pid, port)
-    if worker is None:
-        raise BenchError(f"no process of {command} listens on port {port}")
+    worker = fleet.listener(process, port)
     for pid in proc.family(process.pid):
         proc.pin(pid, server if pid == worker else others)
     store = redis.Redis(unix_socket_path=str(next(data.rglob("*.sock"))), decode_responses=True)
     store_pid = int(store.info("server")["process_id"])
-    told = {kept: f"x-gateway-cache: {kept}" for kept in ("hit", "miss")}
-    return Gateway("gateway", port, PATH, worker, ('"url"',), process, store, store_pid, told=told)
+    marks = {result: f"x-gateway-cache: {result}" for result in ("hit", "miss")}
+    return Gateway("gateway", port, PATH, worker, ('"url"',), process, store, store_pid, cache_marks=marks)
 
 
 def _teams_file(folder: Path) -> Path:

@@ -40,7 +40,9 @@ def name_of(url: bytes, body: bytes) -> str:
         if b"megabytes=%d;" % megabytes in body or url.endswith(b"%d.png" % megabytes):
             kind = "picture" if url.endswith(b".png") else "ready" if url == READY.encode() else "generate"
             return f"{kind} {megabytes}"
-    return "image" if url.endswith(b".png") else "openai" if url == OPENAI else "generate"
+    if url == OPENAI:
+        return "openai"
+    return "image" if url.endswith(b".png") else "generate"
 
 
 class Upstream(asyncio.Protocol):
