@@ -67,9 +67,8 @@ class Link:
 
     async def aclose(self) -> None:
         """Let go of the connection; whoever waits is told that there will be no reply."""
-        for pending in (self._opening, self._timer):
-            if pending is not None:
-                pending.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._connection is not None:
             self._connection.on_end = _ignore
             self._connection.close()
@@ -90,9 +89,9 @@ class Link:
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
+        if not self._waiting:  # they were refused meanwhile, with their connection
+            return
         if self._connection is None:
             if self._opening is None:
                 self._opening = asyncio.get_running_loop().create_task(self._open())
@@ -125,7 +124,13 @@ class Link:
         self._on_lost()
         self._refuse_all()
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _refuse_all(self) -> None:
+        self._stop_timer()
         refuse([waiter for _, waiter in self._waiting])
         self._waiting.clear()
 

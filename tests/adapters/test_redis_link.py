@@ -238,6 +238,33 @@ async def test_a_command_nobody_awaits_leaves_though_nothing_follows_it(
     assert await redis.blpop(["words"], PATIENCE) == (b"words", b"third")
 
 
+async def test_a_connection_lost_while_a_command_lingers_is_opened_again_once(
+    own: Own, admin: Redis, open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is over before the store looks for Redis again.
+    monkeypatch.setattr("gateway.adapters.redis_link._LINGER", 0.01)
+    store = open_store(own[0].url, PATIENCE)
+    await store.execute("PING")
+
+    blocked = asyncio.ensure_future(store.execute("BLPOP", "nothing", 0))
+    await until_blocked(admin)
+    store.post("SET", "lingers", "")
+    await admin.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(StoreUnavailableError):
+        await blocked
+    await until(lambda: store.healthy)
+    await store.execute("PING")
+
+    assert len(await admin.client_list()) == 2  # the store's, and whoever asks
+    await store.aclose()
+
+
+async def until_blocked(admin: Redis) -> None:
+    """Wait until a client of a server waits for what it blocks on."""
+    while not (await admin.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - only the server knows
+        await asyncio.sleep(0.01)
+
+
 async def test_replies_that_are_there_count_though_the_loop_was_held_up(
     redis_url: str, redis: Redis, open_store: Open, errors: Errors
 ) -> None:
