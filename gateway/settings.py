@@ -38,7 +38,7 @@ SECRETS: Final = frozenset(
 # How long pictures are kept when we hold their bytes: nobody's address can die under them then.
 MEDIA_TTL: Final = 7 * 86_400
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
-_HOST: Final = re.compile(r"([^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+_HOST: Final = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 _BASE_URL: Final = re.compile(rf"https?://{_HOST.pattern}(/[^\s?#]*)?")
 _DATABASE_URL: Final = re.compile(r"sqlite:///[^\s?#]+|postgres(ql)?://\S+")
 # Kubernetes sets these for a service that happens to be called gateway.

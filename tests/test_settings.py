@@ -67,6 +67,7 @@ WRONG = [
     ("GATEWAY_UPSTREAM_URL", "https://"),
     ("GATEWAY_UPSTREAM_URL", "https://api.302.ai/?key=1"),
     ("GATEWAY_UPSTREAM_URL", "https://api.302.ai:port"),
+    ("GATEWAY_UPSTREAM_URL", "https://“api.302.ai”"),
     ("GATEWAY_UPSTREAM_KEYS", "sk-1 sk-2"),
     ("GATEWAY_UPSTREAM_KEYS", "sk-é"),
     ("GATEWAY_IMAGE_HOSTS", "https://a.example"),
