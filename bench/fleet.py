@@ -109,7 +109,7 @@ class Fleet:
                 connection.request("GET", path)
                 if connection.getresponse().status == http.HTTPStatus.OK:
                     return
-            time.sleep(0.05)
+            time.sleep(0.05)  # no server tells when it begins to listen
         raise self.broken(process)
 
     def listener(self, process: subprocess.Popen[bytes], port: int) -> int:

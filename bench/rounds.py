@@ -169,7 +169,7 @@ def count_commands(found: Round, gateway: Gateway) -> None:
     time.sleep(QUIET)
     between = _counted(gateway)
     began = time.monotonic()
-    ask(gateway, Prompts(), times=HITS, expect=b"x-gateway-cache: hit")
+    ask(gateway, Prompts(), times=HITS, expect=gateway.cache_marks["hit"].encode())
     quiet_share = (time.monotonic() - began) / QUIET
     after = _counted(gateway)
     each = {

@@ -18,7 +18,7 @@ import msgspec
 from bench import proc
 from bench.prompts import Prompts, whole
 
-SAMPLE_EVERY = 0.02
+SAMPLE_EVERY = 0.02  # seconds between two looks at the memory, which tells of no change by itself
 PATIENCE = 30.0
 RAMP = 1.0  # seconds over which the readers come
 

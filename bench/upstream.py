@@ -13,13 +13,15 @@ from typing import cast
 import httptools
 import uvloop
 
+from bench.prompts import PATH
+
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 MARK = b"wait="
 MEGABYTES = (2, 4)
 READY = "/ready"
-OPENAI = b"/v1/images/generations"
+OPENAI = PATH.encode()
 
 
 def response(content_type: str, body: bytes) -> bytes:

@@ -18,7 +18,7 @@ def wait_for_more() -> None:
     now, used = time.monotonic(), time.process_time()
     until = now + _MOST
     while now < until:
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_LOOK_EVERY)  # in the writer's own thread
         before, used_before = now, used
         now, used = time.monotonic(), time.process_time()
         if used - used_before < _BUSY * (now - before):

@@ -97,7 +97,7 @@ class EmbeddedValkey:
                         "or GATEWAY_REDIS_URL to a Redis that both share"
                     )
                     raise EmbeddedError(message) from None
-                time.sleep(0.1)
+                time.sleep(0.1)  # flock knows no time-out
             else:
                 return
 

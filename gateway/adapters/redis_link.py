@@ -84,6 +84,7 @@ class Link:
         return True
 
     def _go_on(self) -> None:
+        # While the timer runs, nothing waits but what may linger.
         if self._waiting and not self._scheduled and self._timer is None:
             self._flush()
 

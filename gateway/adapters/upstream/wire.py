@@ -14,8 +14,8 @@ from gateway.core.reply import Reply
 
 # 302 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
-# Headers are kept for so many pairs of a key and a body's length. Bodies with pictures, longer than this, never come
-# in the same length again.
+# Headers are kept for so many pairs of a key and a body's length. Longer bodies, such as those with pictures, seldom
+# have a length that was there before.
 _MOST_HEADERS: Final = 1024
 _LONGEST_COMMON: Final = 4096
 _UNREACHABLE: Final = "302.AI cannot be reached; nothing was sent."
