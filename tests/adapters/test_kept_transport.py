@@ -13,7 +13,8 @@ import uvloop
 
 from gateway.adapters.upstream import KeptTransport
 from gateway.adapters.upstream.connection import Connection
-from gateway.adapters.upstream.dialling import Dialler, Origin
+from gateway.adapters.upstream.dialling import Dialler
+from gateway.adapters.upstream.messages import Origin
 from tests.adapters.certificates import certified
 from tests.adapters.servers import OK, Conversation, Handler, answer, exchange, post, scripted
 from tests.fakes import until

@@ -1,7 +1,7 @@
 """302.AI: our keys (`pool`), the paid call (`sending`), tasks (`tasks`), money (`account`).
 
-Its HTTP: one exchange (`wire`) through httpx's seam, and what stands under it: connections that are kept
-(`transport`), how they are opened (`dialling`), and what goes on on one (`connection`).
+Its HTTP: one exchange (`wire`) through httpx's seam with `messages` of httpx's kind, and what stands under it:
+connections that are kept (`transport`), how they are opened (`dialling`), and what goes on on one (`connection`).
 """
 
 from gateway.adapters.upstream.account import Account

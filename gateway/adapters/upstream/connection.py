@@ -70,6 +70,14 @@ class Connection(asyncio.Protocol):
                 raise self._error
             await self._wait()
 
+    def whole(self) -> bytes | None:
+        """What is left of the answer's body, where all of it has come; None else."""
+        if self._state != _DONE:
+            return None
+        data = b"".join(self._chunks)
+        self._forget_body()
+        return data
+
     async def chunk(self) -> bytes:
         """The next piece of the answer's body; empty at its end.
 

@@ -4,12 +4,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import httpx
 from aiohappyeyeballs import start_connection
 
 from gateway.adapters.upstream.connection import Connection
+from gateway.adapters.upstream.messages import Origin
 
 # A burst of calls asks for a name once. In seconds.
 _NAMES_LIVE: Final = 10.0
@@ -17,14 +18,6 @@ _NAMES_LIVE: Final = 10.0
 _NEXT_ADDRESS: Final = 0.25
 
 _Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
-
-
-class Origin(NamedTuple):
-    """A server: `port` is None where it is the scheme's own."""
-
-    scheme: str
-    host: str
-    port: int | None
 
 
 class Dialler:

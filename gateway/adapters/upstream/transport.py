@@ -14,7 +14,8 @@ from typing import Final
 import httpx
 
 from gateway.adapters.upstream.connection import Connection
-from gateway.adapters.upstream.dialling import Dialler, Origin
+from gateway.adapters.upstream.dialling import Dialler
+from gateway.adapters.upstream.messages import Answered, Origin, Prepared, WholeStream, head_of, origin_of
 
 # In seconds.
 _IDLE: Final = 15.0
@@ -48,9 +49,11 @@ class KeptTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: any other; the request may have arrived.
         """
         timeout = request.extensions.get("timeout", {})
-        origin = Origin(request.url.scheme, request.url.host, request.url.port)
-        body = request.stream
-        written = _head(request) + (b"".join(body) if isinstance(body, httpx.ByteStream) else await request.aread())
+        if isinstance(request, Prepared) and (ready := request.written) is not None:
+            origin, written = request.origin, ready
+        else:
+            origin, head = origin_of(request.url), head_of(request.method, request.url, request.headers)
+            written = head + await request.aread()
         connection = self._take_idle(origin) or await self._dial(origin, timeout.get("connect"))
         try:
             connection.send(written, timeout.get("read"))
@@ -59,7 +62,7 @@ class KeptTransport(httpx.AsyncBaseTransport):
             connection.finish()
             raise
         answer = _Answer(connection, partial(self._finish, origin))
-        return httpx.Response(connection.status, headers=connection.headers, stream=answer, request=request)
+        return Answered(connection.status, connection.headers, answer, request)
 
     async def aclose(self) -> None:
         """Close all connections, those with a call on them too."""
@@ -113,10 +116,13 @@ class KeptTransport(httpx.AsyncBaseTransport):
         self._sweeping = loop.call_at(min(left) + self._idle_limit, self._sweep, loop) if left else None
 
 
-class _Answer(httpx.AsyncByteStream):
+class _Answer(WholeStream):
     def __init__(self, connection: Connection, finish: Callable[[Connection], None]) -> None:
         self._connection: Connection | None = connection
         self._finish: Final = finish
+
+    def at_once(self) -> bytes | None:
+        return None if self._connection is None else self._connection.whole()
 
     # Not a generator, which asyncio keeps account of.
 
@@ -133,8 +139,3 @@ class _Answer(httpx.AsyncByteStream):
         connection, self._connection = self._connection, None
         if connection is not None:
             self._finish(connection)
-
-
-def _head(request: httpx.Request) -> bytes:
-    first = b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)
-    return b"\r\n".join([first, *map(b": ".join, request.headers.raw), b"", b""])

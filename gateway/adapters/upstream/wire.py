@@ -5,18 +5,19 @@ Nothing is sent twice here, and no exception but `GatewayError` comes out, which
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
 
+from gateway.adapters.upstream.messages import Prepared, Template, WholeStream, raw_headers
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.reply import Reply
 
 # 302 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
-# Headers are kept for so many pairs of a key and a body's length. Longer bodies, such as those with pictures, seldom
-# have a length that was there before.
-_MOST_HEADERS: Final = 1024
+# So many templates are kept, by key and a body's length. Longer bodies, such as those with pictures, seldom have a
+# length that was there before, and each task has a path of its own to GET.
+_MOST_TEMPLATES: Final = 1024
 _LONGEST_COMMON: Final = 4096
 _UNREACHABLE: Final = "302.AI cannot be reached; nothing was sent."
 _BROKEN: Final = "The connection to 302.AI broke after the request was sent; it may have been billed."
@@ -40,8 +41,7 @@ class Call(NamedTuple):
 class Wire:
     """Speaks HTTP with one 302 host.
 
-    What crosses httpx's seam is made as httpx would make it, but not anew for each call: a request with its headers
-    prepared costs 1.3 us in place of 11, and an answer's few headers are looked through as they came.
+    What crosses httpx's seam is as httpx would make it, but by a template: a request costs 1 us in place of 34.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, url: str, connect_timeout: float = 10.0) -> None:
@@ -49,11 +49,12 @@ class Wire:
         self._base: Final = url.rstrip("/")
         self._host: Final = httpx.URL(url).netloc.decode("ascii")
         self._connect_timeout: Final = connect_timeout
-        self._urls: Final[dict[str, httpx.URL]] = {}
-        self._headers: Final = lru_cache(_MOST_HEADERS)(self._headers_for)
+        self._templates: Final = lru_cache(_MOST_TEMPLATES)(self._template)
 
     async def exchange(self, call: Call, on_head: Hook | None = None) -> Reply:
-        """Send a request and read its answer; `on_head` is told 302's id of the call before its body is read.
+        """Send a request and read its answer.
+
+        `on_head` is told 302's id of the call before the body is waited for; not where that came with the head.
 
         Raises:
             GatewayError: `upstream_unreachable`, nothing was sent; `upstream_unknown`, the answer broke off.
@@ -65,11 +66,13 @@ class Wire:
             if not isinstance(stream, httpx.AsyncByteStream):
                 raise TypeError
             try:
-                headers = response.headers.raw
+                headers = raw_headers(response)
                 request_id = _value(headers, b"request-id") or ""
-                if on_head is not None:
-                    await on_head(request_id)
-                data = await _read(stream)
+                data = stream.at_once() if isinstance(stream, WholeStream) else None
+                if data is None:
+                    if on_head is not None:
+                        await on_head(request_id)
+                    data = await _read(stream)
             finally:
                 await stream.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
@@ -81,17 +84,14 @@ class Wire:
         return Reply(response.status_code, data, _value(headers, b"retry-after"), request_id)
 
     def _request(self, call: Call) -> httpx.Request:
-        url = self._urls.get(call.path) or httpx.URL(self._base + call.path)
-        if call.method == "POST":
-            self._urls[call.path] = url  # the few there are; each task has a path of its own to GET
-        timeout = {"connect": self._connect_timeout, "read": call.timeout}
         length = None if call.body is None else len(call.body)
-        headers = (self._headers if (length or 0) <= _LONGEST_COMMON else self._headers_for)(call.secret, length)
-        stream = httpx.ByteStream(call.body or b"")
-        return _Prepared(call.method, url, httpx.Headers(headers), stream, {"timeout": timeout})
+        is_common = call.method == "POST" and (length or 0) <= _LONGEST_COMMON
+        template = (self._templates if is_common else self._template)(call.method, call.path, call.secret, length)
+        timeout = {"connect": self._connect_timeout, "read": call.timeout}
+        return Prepared(template, call.body or b"", {"timeout": timeout})
 
-    def _headers_for(self, secret: str, length: int | None) -> httpx.Headers:
-        """Headers of a request whose body has `length` bytes; None where it has no body."""
+    def _template(self, method: str, path: str, secret: str, length: int | None) -> Template:
+        """Requests whose bodies have `length` bytes; None where they have no body."""
         fields = [
             ("host", self._host),
             ("authorization", f"Bearer {secret}"),
@@ -100,17 +100,8 @@ class Wire:
             ("accept-encoding", "identity"),
             ("user-agent", "gateway302"),
         ]
-        return httpx.Headers(fields if length is None else [*fields, ("content-length", str(length))])
-
-
-class _Prepared(httpx.Request):
-    """A request of parts that are as httpx would have made them, and that it need not look through and copy again."""
-
-    def __init__(
-        self, method: str, url: httpx.URL, headers: httpx.Headers, stream: httpx.ByteStream, extensions: dict[str, Any]
-    ) -> None:
-        # Not httpx's own: these are all that a transport may ask of a request.
-        self.method, self.url, self.headers, self.stream, self.extensions = method, url, headers, stream, extensions
+        headers = httpx.Headers(fields if length is None else [*fields, ("content-length", str(length))])
+        return Template(method, httpx.URL(self._base + path), headers)
 
 
 async def _read(stream: httpx.AsyncByteStream) -> bytes:
