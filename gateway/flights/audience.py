@@ -23,6 +23,8 @@ class Audience:
     def __init__(self, most: int = MOST) -> None:
         self._most: Final = most
         self._gone: dict[object, Callable[[], bool]] = {}
+        self._waiting: Final[dict[asyncio.Future[bool], None]] = {}  # in the order in which they came
+        self._has_landed = False
 
     def add(self, gone: Callable[[], bool]) -> object:
         """One more waits, until it leaves by what this returns; `gone` tells whether it has hung up.
@@ -42,6 +44,31 @@ class Audience:
         """It waits no longer."""
         self._gone.pop(one, None)
 
+    async def wait(self, loop: asyncio.AbstractEventLoop, gone: Callable[[], bool], within: float) -> bool:
+        """Wait with the others, at most `within` seconds; whether the flight has landed.
+
+        Raises:
+            GatewayError: as `add`.
+        """
+        if self._has_landed:
+            return True
+        one = self.add(gone)
+        landed: asyncio.Future[bool] = loop.create_future()
+        self._waiting[landed] = None
+        timer = loop.call_later(within, _tell, landed, False)  # noqa: FBT003 - what the future is told
+        try:
+            return await landed
+        finally:
+            timer.cancel()
+            del self._waiting[landed]
+            self.leave(one)
+
+    def land(self) -> None:
+        """The flight is over: wake all who wait for it."""
+        self._has_landed = True
+        for landed in self._waiting:
+            _tell(landed, True)  # noqa: FBT003 - what the future is told
+
     def check(self) -> None:
         """Raise `client_closed_request` where nobody is there any more; who never was there does not count."""
         for gone in self._gone.values():  # `all` of a generator would cost more than what it asks
@@ -49,6 +76,11 @@ class Audience:
                 return
         if self._gone:
             raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, _GONE)
+
+
+def _tell(landed: asyncio.Future[bool], has_landed: bool) -> None:  # noqa: FBT001 - what the future is told
+    if not landed.done():
+        landed.set_result(has_landed)
 
 
 async def look_around() -> None:

@@ -5,6 +5,7 @@ a coroutine; nothing here knows 302, Redis or HTTP.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -12,7 +13,6 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.order import stays
 from gateway.flights.audience import Audience
-from gateway.flights.together import done_within
 from gateway.ports import Observer
 
 T = TypeVar("T")
@@ -21,6 +21,8 @@ T = TypeVar("T")
 # picture was kept comes here just after, and need not ask the ledger, which joins it to what ended in the last seconds.
 # Longer than a look-up may take, and no longer: what is kept of every call pushes all else out of the CPU's caches.
 LINGER: Final = 0.25
+# In seconds; so much longer it may be.
+_SWEEP_EVERY: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Flights(Generic[T]):
         self._observer: Final = observer
         self._live: Final[dict[str, _Live[T]]] = {}
         self._tasks: Final[set[asyncio.Task[T | GatewayError]]] = set()
+        self._lingering: Final[deque[tuple[float, str, Audience]]] = deque()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -70,23 +73,20 @@ class Flights(Generic[T]):
             GatewayError: the flight's failure, the same for all who wait; `rate_limit_exceeded`, too many do.
         """
         live = None if fresh else self._live.get(key)
-        if live is not None and _failed(live.task):
-            live = None  # nobody has heard of it yet: whoever waits is told, whoever comes now tries again
         joined = live is not None
         if live is None:
-            audience = Audience()
-            live = _Live(self.begin(key, lambda: begin(audience), audience), audience)
-        flight, clock = live.task, live.task.get_loop().time
-        until = clock() + within
-        if not await _attended(live, gone, within):
+            live = self._begin(key, begin)
+        loop = live.task.get_loop()
+        until = loop.time() + within
+        if not await live.audience.wait(loop, gone, within):
             raise TimeoutError
-        result = flight.result()
+        result = live.task.result()
         if not isinstance(result, GatewayError):
             return Landed(result, joined)
         if joined and own not in {"", key} and result.kind is Kind.INSUFFICIENT_QUOTA:
-            return await self.join(own, begin, max(0.0, until - clock()), gone=gone)
+            return await self.join(own, begin, max(0.0, until - loop.time()), gone=gone)
         if joined and result.kind is Kind.CLIENT_CLOSED_REQUEST and not gone():
-            return await self.join(key, begin, max(0.0, until - clock()), own=own, gone=gone)
+            return await self.join(key, begin, max(0.0, until - loop.time()), own=own, gone=gone)
         raise result.copy()
 
     async def drain(self, within: float | None = None) -> None:
@@ -96,53 +96,58 @@ class Flights(Generic[T]):
         while self._tasks and (until is None or loop.time() < until):
             await asyncio.wait(self._tasks, timeout=None if until is None else until - loop.time())
 
-    def begin(
-        self, key: str, begin: Callable[[], Awaitable[T]], audience: Audience | None = None
-    ) -> asyncio.Task[T | GatewayError]:
+    def begin(self, key: str, begin: Callable[[], Awaitable[T]]) -> None:
         """Begin a flight for which nobody need wait."""
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._fly(begin))
-        self._tasks.add(task)
-        self._observer.flights(1)
-        self._live[key] = _Live(task, audience or Audience())
-        task.add_done_callback(lambda done: self._landed(key, done))
-        return task
+        self._begin(key, lambda _audience: begin())
 
-    async def _fly(self, begin: Callable[[], Awaitable[T]]) -> T | GatewayError:
+    def _begin(self, key: str, begin: Callable[[Audience], Awaitable[T]]) -> _Live[T]:
+        audience = Audience()
+        task = asyncio.get_running_loop().create_task(self._fly(key, begin, audience))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._observer.flights(1)
+        live = self._live[key] = _Live(task, audience)
+        return live
+
+    async def _fly(self, key: str, begin: Callable[[Audience], Awaitable[T]], audience: Audience) -> T | GatewayError:
         # A flight never raises: its failure is a value, for none, one or many may be there to hear it.
+        can_be_joined = False
         try:
-            return await begin()
+            result = await begin(audience)
         except GatewayError as error:
+            # What failed may be tried again; an unknown outcome may not.
+            can_be_joined = error.kind.row.outcome_unknown
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, the waiters must be told and the fault be logged
             self._observer.fault("flight", error)
             return internal_error()
-
-    def _landed(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
-        self._tasks.discard(task)
-        self._observer.flights(-1)
-        if _failed(task):
-            self._forget(key, task)
         else:
-            task.get_loop().call_later(LINGER, self._forget, key, task)
+            can_be_joined = True
+            return result
+        finally:
+            self._observer.flights(-1)
+            self._land(key, audience, can_be_joined=can_be_joined)
 
-    def _forget(self, key: str, task: asyncio.Task[T | GatewayError]) -> None:
+    def _land(self, key: str, audience: Audience, *, can_be_joined: bool) -> None:
+        """Wake who waits; their turn comes after the task's end."""
+        audience.land()
+        if not can_be_joined:
+            self._forget(key, audience)
+            return
+        loop = asyncio.get_running_loop()
+        self._lingering.append((loop.time() + LINGER, key, audience))
+        if len(self._lingering) == 1:
+            loop.call_later(LINGER, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let those go whose time is over, and come again: one timer, not one a flight."""
+        while self._lingering and self._lingering[0][0] <= loop.time():
+            _, key, audience = self._lingering.popleft()
+            self._forget(key, audience)
+        if self._lingering:
+            loop.call_later(_SWEEP_EVERY, self._sweep, loop)
+
+    def _forget(self, key: str, audience: Audience) -> None:
         live = self._live.get(key)
-        if live is not None and live.task is task:
+        if live is not None and live.audience is audience:
             del self._live[key]
-
-
-def _failed(task: "asyncio.Task[T | GatewayError]") -> bool:
-    """Whether a flight is over and may be tried again: an unknown outcome may not."""
-    if not task.done():
-        return False
-    result = None if task.cancelled() else task.result()
-    return task.cancelled() or (isinstance(result, GatewayError) and not result.kind.row.outcome_unknown)
-
-
-async def _attended(live: _Live[T], gone: Callable[[], bool], within: float) -> bool:
-    one = live.audience.add(gone)
-    try:
-        return await done_within(live.task, within)
-    finally:
-        live.audience.leave(one)

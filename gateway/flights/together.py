@@ -33,30 +33,6 @@ async def as_they_come(work: Sequence[Coroutine[Any, Any, T]], silence: float) -
             task.cancel()
 
 
-async def done_within(future: asyncio.Future[Any], seconds: float) -> bool:
-    """Wait until a future is done, at most so many seconds; whether it is. Whoever stops waiting does not end it.
-
-    `asyncio.wait` for one, at half of its price: every paid call waits so.
-    """
-    if future.done():
-        return True
-    loop = future.get_loop()
-    woken = loop.create_future()
-
-    def wake(_done: object = None) -> None:
-        if not woken.done():
-            woken.set_result(None)
-
-    timer = loop.call_later(seconds, wake)
-    future.add_done_callback(wake)
-    try:
-        await woken
-    finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
-    return future.done()
-
-
 def hear(task: asyncio.Future[Any]) -> None:
     """Take notice of a failure that nobody waits for any more, or asyncio would log its text."""
     if not task.cancelled():
