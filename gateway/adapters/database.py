@@ -63,6 +63,7 @@ class Database:
         self._writer: Final = _open_writer(url, self._judged)
         self._groups: Final[SimpleQueue[list[Job]]] = SimpleQueue()
         self._thread: Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: list[Job] = []
         self._waiting: Final[deque[Job]] = deque()
         self._is_stuck = False
@@ -95,7 +96,7 @@ class Database:
         """
         if self._is_stuck:
             raise DatabaseUnavailableError
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # kept: asking for it costs a system call
         job = Job(work, one, loop.time(), loop.create_future())
         if not self._jobs:
             # At the end of the loop's turn: who comes in the same one shares its commit.

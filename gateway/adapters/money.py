@@ -15,7 +15,7 @@ from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
 from gateway.adapters.upserts import add
 from gateway.adapters.writer import before_commit
 from gateway.core.budgets import Budget, budgets_of
-from gateway.core.keys import Caller, Terms
+from gateway.core.keys import Caller
 from gateway.core.ledger import Generation, State
 
 _G: Final = GENERATIONS.c
@@ -50,12 +50,9 @@ class Moves:
 
     def used_up(self, caller: Caller, day: str, price: int) -> Budget | None:
         """The budget of a caller that has not enough left for a price in micro-USD; None where all have."""
-        if not _is_limited(caller.key_terms) and not _is_limited(caller.team_terms):
-            return None
-        limited = [budget for budget in budgets_of(caller, day) if budget.most is not None]
-        if any((one.owner, one.period) not in self._taken for one in limited):
-            self._learn(caller, day)
-        for one in limited:
+        for one in _limited(caller, day):
+            if (one.owner, one.period) not in self._taken:
+                self._learn(caller, day)
             held, spent = self._budgets.get((one.owner, one.period), (0, 0))
             if self._taken[one.owner, one.period] + held + spent + price > (one.most or 0):
                 return one
@@ -132,5 +129,6 @@ def _places(key: str, team: str, day: str) -> tuple[_Place, ...]:
     return tuple((one.owner, one.period) for one in budgets_of(Caller(key, team), day))
 
 
-def _is_limited(terms: Terms) -> bool:
-    return terms.budget_day is not None or terms.budget_month is not None
+@lru_cache(1024)
+def _limited(caller: Caller, day: str) -> tuple[Budget, ...]:
+    return tuple(budget for budget in budgets_of(caller, day) if budget.most is not None)

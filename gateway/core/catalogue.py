@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from typing import Final, Literal, TypeVar
 
@@ -19,6 +19,9 @@ from gateway.core.shapes import Free, Ratio, Ratios, Shape, Sides, Size, Sizes, 
 MICRO: Final = 1_000_000
 DEFAULT: Final = "default"
 _DEAREST: Final = 1000
+# So many names that callers write are known by heart, if they are no longer than any of ours.
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 64
 _SUFFIX = re.compile(r"-(t2i|i2i)$")
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -96,12 +99,16 @@ class Catalogue:
         self._aliases = {name: target for name, target in names.items() if not name.endswith("*")}
         prefixes = [(name[:-1], target) for name, target in names.items() if name.endswith("*")]
         self._prefixes = sorted(prefixes, key=lambda pair: -len(pair[0]))
+        self._resolved: Final = lru_cache(_MOST_KNOWN)(self._resolve)
         self.default: Final = self._named("default_model", defaults.generation)
         self.default_for_edits: Final = self._taking("edit_model", defaults.edit)
         self.default_for_variations: Final = self._taking("variation_model", defaults.variation)
 
     def resolve(self, name: str, *, with_image: bool = False) -> Resolved | None:
         """Find the model a caller means: case and `_`/`-` do not count, the suffix may be missing, aliases apply."""
+        return (self._resolved if len(name) <= _LONGEST_KNOWN else self._resolve)(name, with_image)
+
+    def _resolve(self, name: str, with_image: bool) -> Resolved | None:  # noqa: FBT001 - a cache's key has no names
         name = normalise(name)
         if model := self._exact.get(name):
             return Resolved(model)

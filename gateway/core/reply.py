@@ -128,9 +128,12 @@ def _error(failure: Kind, reply: Reply, data: dict[str, Any]) -> GatewayError:
 
 def picture_url(data: dict[str, Any]) -> str | None:
     """The first usable address, in the order of trust: 302's own fields, then the vendor's answer under `data`."""
+    first = data.get("image_url")
+    if isinstance(first, str) and is_http_url(first):  # as nearly every answer has it
+        return first
     inner = data.get("data")
     vendor = inner if isinstance(inner, dict) else {}
-    candidates = [data.get("image_url"), data.get("image_urls"), vendor.get("image_url"), vendor.get("image_urls")]
+    candidates = [first, data.get("image_urls"), vendor.get("image_url"), vendor.get("image_urls")]
     candidates += [vendor.get("output"), vendor.get("images"), vendor.get("data"), vendor.get("result")]
     for candidate in candidates:
         for url in _urls(candidate):

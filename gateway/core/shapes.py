@@ -5,11 +5,13 @@ How an asked value is brought into a shape is decided in `gateway.core.coerce`, 
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 # Five digits a side: larger pictures do not exist, and a bound keeps the arithmetic small.
 _SIZE = re.compile(r"([1-9][0-9]{0,4})[xX*×]([1-9][0-9]{0,4})")  # some clients write the multiplication sign
 _RATIO = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
+_LONGEST: Final = len("99999x99999")
 MAX_SIDE = 99_999
 
 
@@ -52,6 +54,11 @@ Asked = Ratio | Size
 
 def parse_geometry(text: str) -> Asked | None:
     """Read `16:9` as a ratio and `1024x1024` (also `*`, upper case) as pixels; None for anything else."""
+    return _read(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(1024)
+def _read(text: str) -> Asked | None:
     if match := _SIZE.fullmatch(text):
         return Size(int(match[1]), int(match[2]))
     if match := _RATIO.fullmatch(text):

@@ -5,6 +5,7 @@ a coroutine; nothing here knows 302, Redis or HTTP.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -134,14 +135,14 @@ class Flights(Generic[T]):
         if not can_be_joined:
             self._forget(key, audience)
             return
-        loop = asyncio.get_running_loop()
-        self._lingering.append((loop.time() + LINGER, key, audience))
+        self._lingering.append((time.monotonic() + LINGER, key, audience))
         if len(self._lingering) == 1:
+            loop = asyncio.get_running_loop()
             loop.call_later(LINGER, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those go whose time is over, and come again: one timer, not one a flight."""
-        while self._lingering and self._lingering[0][0] <= loop.time():
+        while self._lingering and self._lingering[0][0] <= time.monotonic():
             _, key, audience = self._lingering.popleft()
             self._forget(key, audience)
         if self._lingering:

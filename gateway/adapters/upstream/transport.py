@@ -7,6 +7,7 @@ aiohttp made 150-180 us of CPU, this makes 65-85, half of which the kernel takes
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final
@@ -87,7 +88,7 @@ class KeptTransport(httpx.AsyncBaseTransport):
 
     def _take_idle(self, origin: Origin) -> Connection | None:
         """The one that was used last, so that a quiet hour shrinks the pool."""
-        idle, oldest = self._idle.get(origin), asyncio.get_running_loop().time() - self._idle_limit
+        idle, oldest = self._idle.get(origin), time.monotonic() - self._idle_limit
         while idle:
             connection, since = idle.popitem()
             if since > oldest and connection.is_quiet():
@@ -98,14 +99,14 @@ class KeptTransport(httpx.AsyncBaseTransport):
     def _finish(self, origin: Origin, connection: Connection) -> None:
         if not connection.finish():
             return
-        loop = asyncio.get_running_loop()
-        self._idle[origin][connection] = loop.time()
+        self._idle[origin][connection] = time.monotonic()  # the loop's time would cost a system call to find the loop
         if self._sweeping is None:
+            loop = asyncio.get_running_loop()
             self._sweeping = loop.call_later(self._idle_limit, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let those go whose time is over, and come again when the next one's is: one timer, not one a call."""
-        oldest, left = loop.time() - self._idle_limit, []
+        oldest, left = time.monotonic() - self._idle_limit, []
         for idle in self._idle.values():
             for connection, since in list(idle.items()):
                 if since > oldest:
@@ -113,7 +114,7 @@ class KeptTransport(httpx.AsyncBaseTransport):
                     break
                 del idle[connection]
                 connection.close()
-        self._sweeping = loop.call_at(min(left) + self._idle_limit, self._sweep, loop) if left else None
+        self._sweeping = loop.call_later(min(left) - oldest, self._sweep, loop) if left else None
 
 
 class _Answer(WholeStream):
