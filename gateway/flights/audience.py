@@ -23,7 +23,7 @@ class Audience:
     def __init__(self, most: int = MOST) -> None:
         self._most: Final = most
         self._gone: dict[object, Callable[[], bool]] = {}
-        self._waiting: Final[dict[asyncio.Future[bool], None]] = {}  # in the order in which they came
+        self._waiting: Final[dict[asyncio.Future[None], None]] = {}  # in the order in which they came
         self._has_landed = False
 
     def add(self, gone: Callable[[], bool]) -> object:
@@ -53,21 +53,22 @@ class Audience:
         if self._has_landed:
             return True
         one = self.add(gone)
-        landed: asyncio.Future[bool] = loop.create_future()
-        self._waiting[landed] = None
-        timer = loop.call_later(within, _tell, landed, False)  # noqa: FBT003 - what the future is told
+        woken: asyncio.Future[None] = loop.create_future()
+        self._waiting[woken] = None
+        timer = loop.call_later(within, _wake, woken)
         try:
-            return await landed
+            await woken
         finally:
             timer.cancel()
-            del self._waiting[landed]
+            del self._waiting[woken]
             self.leave(one)
+        return self._has_landed  # it may have, just when the time was over
 
     def land(self) -> None:
         """The flight is over: wake all who wait for it."""
         self._has_landed = True
-        for landed in self._waiting:
-            _tell(landed, True)  # noqa: FBT003 - what the future is told
+        for woken in self._waiting:
+            _wake(woken)
 
     def check(self) -> None:
         """Raise `client_closed_request` where nobody is there any more; who never was there does not count."""
@@ -78,9 +79,9 @@ class Audience:
             raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, _GONE)
 
 
-def _tell(landed: asyncio.Future[bool], has_landed: bool) -> None:  # noqa: FBT001 - what the future is told
-    if not landed.done():
-        landed.set_result(has_landed)
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 async def look_around() -> None:

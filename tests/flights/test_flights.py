@@ -278,3 +278,24 @@ async def test_who_joins_a_flight_in_the_moment_it_is_let_go_begins_another(flig
         await flights.join("a", call, PATIENT)
 
     assert (await joining[0]).value == "picture"
+
+
+async def test_who_waited_just_as_long_as_the_flight_took_is_told_that_it_landed() -> None:
+    audience, loop = Audience(), asyncio.get_running_loop()
+    waiter = loop.create_task(audience.wait(loop, lambda: False, 0.0))
+    await asyncio.sleep(0)
+    loop.call_later(0.0, audience.land)
+
+    assert await waiter
+
+
+async def test_those_who_hung_up_and_made_room_are_woken_too() -> None:
+    audience, loop = Audience(most=1), asyncio.get_running_loop()
+    first = loop.create_task(audience.wait(loop, lambda: True, PATIENT))
+    await asyncio.sleep(0)
+    second = loop.create_task(audience.wait(loop, lambda: False, PATIENT))
+    await asyncio.sleep(0)
+
+    audience.land()
+
+    assert await asyncio.gather(first, second) == [True, True]
