@@ -56,7 +56,7 @@ Work = Callable[[Connection], T]
 
 
 class Database:
-    """Runs transactions off the event loop."""
+    """Runs transactions off the event loop, which is always that of its first write."""
 
     def __init__(self, url: str, on_error: Callable[[], None]) -> None:
         self._on_error: Final = on_error
@@ -96,7 +96,7 @@ class Database:
         """
         if self._is_stuck:
             raise DatabaseUnavailableError
-        loop = self._loop = self._loop or asyncio.get_running_loop()  # kept: asking for it costs a system call
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # kept: Python 3.11 makes a system call to find it
         job = Job(work, one, loop.time(), loop.create_future())
         if not self._jobs:
             # At the end of the loop's turn: who comes in the same one shares its commit.

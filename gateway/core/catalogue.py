@@ -19,7 +19,7 @@ from gateway.core.shapes import Free, Ratio, Ratios, Shape, Sides, Size, Sizes, 
 MICRO: Final = 1_000_000
 DEFAULT: Final = "default"
 _DEAREST: Final = 1000
-# So many names that callers write are known by heart, if they are no longer than any of ours.
+# So many names that callers write are remembered with what they mean; but none to fill the memory with, ours are short.
 _MOST_KNOWN: Final = 1024
 _LONGEST_KNOWN: Final = 64
 _SUFFIX = re.compile(r"-(t2i|i2i)$")

@@ -129,7 +129,7 @@ def _error(failure: Kind, reply: Reply, data: dict[str, Any]) -> GatewayError:
 def picture_url(data: dict[str, Any]) -> str | None:
     """The first usable address, in the order of trust: 302's own fields, then the vendor's answer under `data`."""
     first = data.get("image_url")
-    if isinstance(first, str) and is_http_url(first):  # as nearly every answer has it
+    if isinstance(first, str) and is_http_url(first):  # where V1 has it, so that the list of all others is seldom made
         return first
     inner = data.get("data")
     vendor = inner if isinstance(inner, dict) else {}

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 # Five digits a side: larger pictures do not exist, and a bound keeps the arithmetic small.
 _SIZE = re.compile(r"([1-9][0-9]{0,4})[xX*×]([1-9][0-9]{0,4})")  # some clients write the multiplication sign
 _RATIO = re.compile(r"([1-9][0-9]{0,4}):([1-9][0-9]{0,4})")
+# Longer texts are neither, and must not fill the memory of what was read before.
 _LONGEST: Final = len("99999x99999")
 MAX_SIDE = 99_999
 

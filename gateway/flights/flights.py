@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.core.errors import GatewayError, Kind, internal_error
@@ -22,8 +23,9 @@ T = TypeVar("T")
 # picture was kept comes here just after, and need not ask the ledger, which joins it to what ended in the last seconds.
 # Longer than a look-up may take, and no longer: what is kept of every call pushes all else out of the CPU's caches.
 LINGER: Final = 0.25
-# In seconds; so much longer it may be.
-_SWEEP_EVERY: Final = 0.02
+# Seconds between two looks for those whose time is over: many land in between, and share one timer. So much longer than
+# LINGER a flight may be joined.
+SWEEP_EVERY: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Flights(Generic[T]):
         audience = Audience()
         task = asyncio.get_running_loop().create_task(self._fly(key, begin, audience))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, key, audience))
         self._observer.flights(1)
         live = self._live[key] = _Live(task, audience)
         return live
@@ -126,11 +128,19 @@ class Flights(Generic[T]):
             can_be_joined = True
             return result
         finally:
-            self._observer.flights(-1)
             self._land(key, audience, can_be_joined=can_be_joined)
 
+    def _ended(self, key: str, audience: Audience, task: asyncio.Task[T | GatewayError]) -> None:
+        self._tasks.discard(task)
+        self._observer.flights(-1)
+        if task.cancelled():  # perhaps before it began, and then it has not landed
+            self._land(key, audience, can_be_joined=False)
+
     def _land(self, key: str, audience: Audience, *, can_be_joined: bool) -> None:
-        """Wake who waits; their turn comes after the task's end."""
+        """Wake who waits, and where it can be joined, let it be for `LINGER` seconds more.
+
+        The last that a flight does: who is woken reads the task's result, so nothing may be awaited after it.
+        """
         audience.land()
         if not can_be_joined:
             self._forget(key, audience)
@@ -146,7 +156,7 @@ class Flights(Generic[T]):
             _, key, audience = self._lingering.popleft()
             self._forget(key, audience)
         if self._lingering:
-            loop.call_later(_SWEEP_EVERY, self._sweep, loop)
+            loop.call_later(SWEEP_EVERY, self._sweep, loop)
 
     def _forget(self, key: str, audience: Audience) -> None:
         live = self._live.get(key)

@@ -52,7 +52,7 @@ class PaidCall:
             raise GatewayError(Kind.STORE_UNAVAILABLE, message) from None
 
     async def accepted(self, _upstream_key_id: str, request_id: str, task_id: str) -> None:
-        """Note 302's ids as soon as they are known: with a task id anybody can go on with the call."""
+        """Note 302's ids while its answer is out: with a task id, at once, for anybody can go on with the call."""
         row = self.row
         if row is None:
             return

@@ -56,7 +56,7 @@ class Progress(Protocol):
         """
 
     async def accepted(self, upstream_key_id: str, request_id: str, task_id: str) -> None:
-        """302 named the call and has yet to answer, or named its task. What this raises does not end the paid call."""
+        """302 named a call that it has not answered yet, or its task. What this raises does not end the paid call."""
 
 
 class Clock(Protocol):

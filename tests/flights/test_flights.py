@@ -8,7 +8,7 @@ import pytest
 from gateway.core.errors import GatewayError, Kind
 from gateway.flights import Audience, Flights
 from gateway.flights.audience import MOST
-from gateway.flights.flights import LINGER, Landed
+from gateway.flights.flights import LINGER, SWEEP_EVERY, Landed
 from tests.fakes import FakeObserver
 
 PATIENT = 60.0
@@ -174,7 +174,7 @@ async def test_what_landed_a_while_ago_is_begun_anew(flights: Flights[str]) -> N
     call.land.set()
     await flights.join("a", call, PATIENT)
 
-    await asyncio.sleep(LINGER * 1.1)
+    await asyncio.sleep(LINGER + 10 * SWEEP_EVERY)
 
     assert await flights.join("a", call, PATIENT) == Landed("picture", joined=False)
     assert call.begun == 2
@@ -298,4 +298,18 @@ async def test_those_who_hung_up_and_made_room_are_woken_too() -> None:
 
     audience.land()
 
-    assert await asyncio.gather(first, second) == [True, True]
+    assert [await first, await second] == [True, True]
+
+
+async def test_who_waits_for_a_flight_that_is_cancelled_before_it_began_is_cancelled_too(
+    flights: Flights[str], observer: FakeObserver
+) -> None:
+    call = Call()
+    waiter = waiting(flights, "a", call)
+    await asyncio.sleep(0)
+    [begun] = flights._tasks
+    begun.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert (call.begun, observer.in_flight, len(flights)) == (0, 0, 0)

@@ -33,7 +33,8 @@ class KeptTransport(httpx.AsyncBaseTransport):
         self._dialler: Final = Dialler(tls)
         self._idle_limit: Final = idle
         self._open: Final[set[Connection]] = set()
-        # Of each origin those that wait, with the moment since when: the one that waits longest comes first.
+        # Of each origin those that wait, with the moment since when: the one that waits longest comes first. Not a
+        # moment of the loop's: to find that, Python 3.11 makes a system call.
         self._idle: Final[dict[Origin, dict[Connection, float]]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -51,7 +52,7 @@ class KeptTransport(httpx.AsyncBaseTransport):
         """
         timeout = request.extensions.get("timeout", {})
         if isinstance(request, Prepared) and (ready := request.written) is not None:
-            origin, written = request.origin, ready
+            origin, written = ready
         else:
             origin, head = origin_of(request.url), head_of(request.method, request.url, request.headers)
             written = head + await request.aread()
@@ -99,7 +100,7 @@ class KeptTransport(httpx.AsyncBaseTransport):
     def _finish(self, origin: Origin, connection: Connection) -> None:
         if not connection.finish():
             return
-        self._idle[origin][connection] = time.monotonic()  # the loop's time would cost a system call to find the loop
+        self._idle[origin][connection] = time.monotonic()
         if self._sweeping is None:
             loop = asyncio.get_running_loop()
             self._sweeping = loop.call_later(self._idle_limit, self._sweep, loop)

@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 
 import httpx
 
-from gateway.adapters.upstream.messages import Prepared, Template, WholeStream, raw_headers
+from gateway.adapters.upstream.messages import Prepared, RawHeaders, Template, WholeStream, raw_headers
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.reply import Reply
 
 # 302 answers with a URL and the vendor's raw answer: a megabyte is beyond all that was ever seen.
 _LARGEST_ANSWER: Final = 4 * 1024 * 1024
-# So many templates are kept, by key and a body's length. Longer bodies, such as those with pictures, seldom have a
-# length that was there before, and each task has a path of its own to GET.
+# So many templates are kept, each for a method, a path, a key and a length. Longer bodies, such as those with pictures,
+# seldom have a length that was there before, and each task has a path of its own to GET.
 _MOST_TEMPLATES: Final = 1024
 _LONGEST_COMMON: Final = 4096
 _UNREACHABLE: Final = "302.AI cannot be reached; nothing was sent."
@@ -41,7 +41,8 @@ class Call(NamedTuple):
 class Wire:
     """Speaks HTTP with one 302 host.
 
-    What crosses httpx's seam is as httpx would make it, but by a template: a request costs 1 us in place of 34.
+    What crosses httpx's seam can be looked at as httpx's own. A request by a template, with its bytes, costs 1.3 us;
+    made by httpx from its parts it would be 34.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, url: str, connect_timeout: float = 10.0) -> None:
@@ -54,7 +55,7 @@ class Wire:
     async def exchange(self, call: Call, on_head: Hook | None = None) -> Reply:
         """Send a request and read its answer.
 
-        `on_head` is told 302's id of the call before the body is waited for; not where that came with the head.
+        `on_head` is told 302's id of the call before the rest of the answer is waited for; not where all has come.
 
         Raises:
             GatewayError: `upstream_unreachable`, nothing was sent; `upstream_unknown`, the answer broke off.
@@ -68,6 +69,7 @@ class Wire:
             try:
                 headers = raw_headers(response)
                 request_id = _value(headers, b"request-id") or ""
+                # No longer than a transport reads ahead, which is far below the largest answer.
                 data = stream.at_once() if isinstance(stream, WholeStream) else None
                 if data is None:
                     if on_head is not None:
@@ -115,7 +117,7 @@ async def _read(stream: httpx.AsyncByteStream) -> bytes:
     return b"".join(chunks)
 
 
-def _value(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
+def _value(headers: RawHeaders, wanted: bytes) -> str | None:
     for name, value in headers:
         if name.lower() == wanted:
             return value.decode("latin-1")
