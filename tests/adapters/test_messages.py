@@ -1,6 +1,8 @@
 """httpx's messages as our transport carries them: whole for whoever looks, whatever is done to them."""
 
+import pickle
 from collections.abc import Callable
+from copy import copy
 
 import httpx
 import pytest
@@ -49,6 +51,17 @@ def rewritten(request: httpx.Request) -> None:
     request.stream = httpx.ByteStream(b"[]")
 
 
+def read_and_rewritten(request: httpx.Request) -> None:
+    """Put a longer body in the place of the one that was read."""
+    request.stream = httpx.ByteStream(request.read() + b" " * 3)
+    request.headers["content-length"] = "5"
+
+
+def copied(request: httpx.Request) -> None:
+    """Take a copy of it before anything else."""
+    assert copy(request).url.path == "/draw"
+
+
 @pytest.mark.parametrize(
     ("touch", "first_line", "also", "sent"),
     [
@@ -57,6 +70,8 @@ def rewritten(request: httpx.Request) -> None:
         pytest.param(replaced, b"POST /draw HTTP/1.1", b"host: other", b"{}", id="other-headers"),
         pytest.param(rerouted, b"POST /elsewhere HTTP/1.1", b"user-agent: gateway302", b"{}", id="another-path"),
         pytest.param(rewritten, b"POST /draw HTTP/1.1", b"user-agent: gateway302", b"[]", id="another-body"),
+        pytest.param(read_and_rewritten, b"POST /draw HTTP/1.1", b"content-length: 5", b"{}   ", id="a-longer-body"),
+        pytest.param(copied, b"POST /draw HTTP/1.1", b"content-length: 2", b"{}", id="a-copy"),
     ],
 )
 async def test_what_a_transport_in_between_does_to_a_request_is_what_leaves(
@@ -115,3 +130,17 @@ async def test_headers_that_a_transport_in_between_has_changed_are_those_of_the_
         await transport.aclose()
 
     assert reply.request_id == "another"
+
+
+async def test_no_prompt_is_in_what_is_pickled() -> None:
+    kept: list[bytes] = []
+    async with scripted(lambda _, conversation: conversation.say(OK)) as server:
+        transport = Passing(lambda request: kept.append(pickle.dumps(request)))
+        await Wire(transport, server.url).exchange(Call("POST", "/draw", "sk-one", b'{"prompt": "a secret"}'))
+        response = await transport.inner.handle_async_request(httpx.Request("POST", server.url, content=b"{}"))
+        kept.append(pickle.dumps(response))
+        await transport.aclose()
+
+    request, answered = [pickle.loads(one) for one in kept]  # noqa: S301 - our own
+    assert (request.url.path, answered.status_code) == ("/draw", 200)
+    assert b"secret" not in kept[0]

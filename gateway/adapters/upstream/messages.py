@@ -37,30 +37,39 @@ class Prepared(httpx.Request):
     """A request by a template. `extensions` are httpx's."""
 
     def __init__(self, template: Template, body: bytes, extensions: dict[str, Any]) -> None:
-        # httpx's own is not called: what it would have made, `__getattr__` makes when it is asked for.
+        # httpx's own is not called: what it would have made is made when it is asked for.
         self.extensions = extensions
-        self._template = template
-        self._body = body
-        self._is_whole = False
+        self._parts: tuple[Template, bytes] | None = template, body
 
     @property
     def written(self) -> tuple[Origin, bytes] | None:
         """Where it goes, and its bytes; None where somebody has looked at a part of it, and may have changed that."""
-        if vars(self).keys() != _UNTOUCHED:
+        if self._parts is None or vars(self).keys() != _UNTOUCHED:
             return None
-        return self._template.origin, self._template.head + self._body
+        template, body = self._parts
+        return template.origin, template.head + body
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever httpx's has
-        if vars(self).get("_is_whole", True):  # True also where `__init__` was not called, as in a copy
+        if vars(self).get("_parts") is None:
             raise AttributeError(name)
-        self._is_whole = True
-        of, stream = self._template, httpx.ByteStream(self._body)
-        _complete(self, httpx.Request(of.method, of.url, headers=of.headers, stream=stream, extensions=self.extensions))
+        self._become_whole()
         return getattr(self, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # httpx leaves bodies out of what is pickled or copied.
+        self._become_whole()
+        return super().__getstate__()
+
+    def _become_whole(self) -> None:
+        if self._parts is None:
+            return
+        (of, body), self._parts = self._parts, None
+        stream = httpx.ByteStream(body)
+        _complete(self, httpx.Request(of.method, of.url, headers=of.headers, stream=stream, extensions=self.extensions))
 
 
 # All that `Prepared.__init__` sets.
-_UNTOUCHED: Final = {"extensions", "_template", "_body", "_is_whole"}
+_UNTOUCHED: Final = {"extensions", "_parts"}
 
 
 class WholeStream(httpx.AsyncByteStream):
@@ -80,23 +89,33 @@ class Answered(httpx.Response):
         # As with `Prepared`.
         self.status_code = status_code
         self.stream = stream
-        self._raw = raw
-        self._asked = request
-        self._is_whole = False
+        self._parts: tuple[RawHeaders, httpx.Request] | None = raw, request
+
+    @property
+    def raw(self) -> RawHeaders:
+        """Its headers, as they came or as somebody has changed them."""
+        return self.headers.raw if self._parts is None or "headers" in vars(self) else self._parts[0]
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever httpx's has
-        if vars(self).get("_is_whole", True):
+        if vars(self).get("_parts") is None:
             raise AttributeError(name)
-        self._is_whole = True
-        _complete(self, httpx.Response(self.status_code, headers=self._raw, stream=self.stream, request=self._asked))
+        self._become_whole()
         return getattr(self, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._become_whole()
+        return super().__getstate__()
+
+    def _become_whole(self) -> None:
+        if self._parts is None:
+            return
+        (raw, request), self._parts = self._parts, None
+        _complete(self, httpx.Response(self.status_code, headers=raw, stream=self.stream, request=request))
 
 
 def raw_headers(response: httpx.Response) -> RawHeaders:
-    """An answer's headers as they came, or as somebody has changed them."""
-    if isinstance(response, Answered) and "headers" not in vars(response):
-        return response._raw  # noqa: SLF001 - of this module
-    return response.headers.raw
+    """An answer's headers."""
+    return response.raw if isinstance(response, Answered) else response.headers.raw
 
 
 def origin_of(url: httpx.URL) -> Origin:

@@ -55,7 +55,9 @@ class KeptTransport(httpx.AsyncBaseTransport):
             origin, written = ready
         else:
             origin, head = origin_of(request.url), head_of(request.method, request.url, request.headers)
-            written = head + await request.aread()
+            # Its stream is what counts: a body that was read before may have been replaced since.
+            body = request.stream
+            written = head + (b"".join(body) if isinstance(body, httpx.ByteStream) else await request.aread())
         connection = self._take_idle(origin) or await self._dial(origin, timeout.get("connect"))
         try:
             connection.send(written, timeout.get("read"))
