@@ -41,8 +41,8 @@ class Call(NamedTuple):
 class Wire:
     """Speaks HTTP with one 302 host.
 
-    What crosses httpx's seam can be looked at as httpx's own. A request by a template, with its bytes, costs 1.3 us;
-    made by httpx from its parts it would be 34.
+    What crosses httpx's seam can be looked at as httpx's own. A request by a template, with its bytes, costs 1 us; made
+    by httpx from its parts it would be more than 20.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, url: str, connect_timeout: float = 10.0) -> None:
