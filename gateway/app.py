@@ -20,7 +20,7 @@ from gateway.adapters.cache import RedisCache
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.database import Database
 from gateway.adapters.download import GuardedDownloader, Hosts, PublicResolver
-from gateway.adapters.embedded import die_with_parent
+from gateway.adapters.embedded import die_with_parent, running_in
 from gateway.adapters.jobs import SqlJobs
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.limiter import LimiterOptions, RedisLimiter
@@ -98,8 +98,9 @@ def build(settings: Settings, metrics: Metrics, lines: LineLog, workers: int = 1
         outside.keys.share_forever,
         outside.limiter.renew_forever,
         metrics.keep_counting,
-        lambda: outside.store.listen(outside.wakeups.heard),
     ]
+    if not outside.is_alone:
+        background.append(lambda: outside.store.listen(outside.wakeups.heard))
     connections: list[Closing] = [*outside.transports, outside.store, outside.pictures]
     parts = Parts(
         gateway, later.runs, media, durable, outside.ledger, reloader, background, connections, observation, lines
@@ -143,6 +144,8 @@ class _Outside:
     upstream: Upstream302
     limiter: RedisLimiter
     wakeups: RedisWakeups
+    is_alone: bool
+    """Whether nobody else can wait for what this worker draws: it is the only one, and its Redis was started for it."""
 
 
 def _outside(
@@ -156,6 +159,7 @@ def _outside(
     store = pictures
     if settings.picture_redis_url != settings.redis_url:
         store = RedisStore(settings.redis_url, lambda: observation.dependency_error("limits"))
+    is_alone = workers == 1 and settings.redis_url == running_in(Path(settings.data_dir))
     worker = token_hex(16)
     transports = _Transports(KeptTransport(), pooled(), pooled(lambda: PublicResolver(ThreadedResolver())))
     keys = KeyPool(settings.upstream_keys, store, clock, observation.upstream_key)
@@ -182,7 +186,8 @@ def _outside(
         keys=keys,
         upstream=Upstream302(wire, keys, Account(wire, keys), upstream_options(settings)),
         limiter=RedisLimiter(store, observation, clock, LimiterOptions(workers, lease=settings.worker_lease), apart),
-        wakeups=RedisWakeups(store),
+        wakeups=RedisWakeups(None if is_alone else store),
+        is_alone=is_alone,
     )
 
 

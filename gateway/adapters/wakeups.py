@@ -1,7 +1,7 @@
 """Words between workers, over Redis: "this picture is there". One that is lost costs a poll, nothing else.
 
 Each name has a channel of its own, which is subscribed to while somebody waits for it: most pictures are waited for by
-nobody elsewhere, and no worker has to hear of those.
+nobody elsewhere, and no worker has to hear of those. A word costs a fortieth of a paid call, so who is alone says none.
 """
 
 import asyncio
@@ -23,16 +23,17 @@ class Channels(Store, Protocol):
 
 
 class RedisWakeups:
-    """Publishes through the store, which brings in by `heard` what others publish."""
+    """Publishes through the store, which brings in by `heard` what others publish; without one there are no others."""
 
-    def __init__(self, store: Channels) -> None:
+    def __init__(self, store: Channels | None) -> None:
         self._store: Final = store
         self._waiting: Final[dict[str, set[asyncio.Future[None]]]] = {}
 
     def tell(self, name: str) -> None:
         """Wake all who wait for a name, on every worker."""
         self._wake(name)
-        self._store.post("PUBLISH", _PREFIX + name, "")
+        if self._store is not None:
+            self._store.post("PUBLISH", _PREFIX + name, "")
 
     async def wait(self, name: str, seconds: float) -> None:
         """Return when the name is told, and after `seconds` at the latest."""
@@ -40,14 +41,15 @@ class RedisWakeups:
         others = self._waiting.setdefault(name, set())
         others.add(woken)
         try:
-            if len(others) == 1:
+            if len(others) == 1 and self._store is not None:
                 await self._store.subscribe(_PREFIX + name)
             await asyncio.wait((woken,), timeout=seconds)
         finally:
             others.discard(woken)
             if not others:
                 del self._waiting[name]
-                await self._store.unsubscribe(_PREFIX + name)
+                if self._store is not None:
+                    await self._store.unsubscribe(_PREFIX + name)
 
     def heard(self, channel: str) -> None:
         """Wake those who wait here for what a channel is about."""

@@ -111,3 +111,16 @@ async def test_listening_ends_when_it_is_told_to_however_far_it_has_come(
         await asyncio.wait([listening], timeout=10)
 
         assert listening.done()
+
+
+async def test_who_is_alone_wakes_those_who_wait_here() -> None:
+    wakeups = RedisWakeups(None)
+    waiting = [asyncio.get_running_loop().create_task(wakeups.wait(name, FOREVER)) for name in ("a", "a", "b")]
+    await asyncio.sleep(0)
+
+    wakeups.tell("a")
+    await asyncio.gather(*waiting[:2])
+
+    assert not waiting[2].done()
+    wakeups.tell("b")
+    await waiting[2]
