@@ -244,7 +244,7 @@ async def test_the_id_of_a_call_is_told_before_its_answer_has_come_which_is_wort
         await peer.say(b'{"image_url": "https://x.example/1.x"}')
 
     async with scripted(tell) as server:
-        on = made(transport, server.url)
+        on = made(transport, server.url, ONE)
         on.diary = Waiting(failing=failing)
         drawn = await draw(on, "x")
 
