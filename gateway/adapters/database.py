@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from gateway.adapters.commit_delay import wait_for_more
+from gateway.adapters.commit_delay import CommitDelay
 from gateway.adapters.writer import Job, Writer
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
@@ -31,11 +31,6 @@ T = TypeVar("T")
 PATIENCE: Final = 3.0
 _LOCK_WAIT_MS: Final = 2000
 _MOST_TOGETHER: Final = 256
-# Where this many usually share a commit, the next one waits for more of them, as with PostgreSQL's commit_siblings. Who
-# comes alone never waits.
-_SIBLINGS: Final = 1.5
-# Over about how many commits "usually" is averaged.
-_LASTING: Final = 8
 # Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
 _WRITERS_LOCK: Final = 30249
 # A server or a role may be set to tell of commits before they are on disk: what is paid would not outlive a crash.
@@ -65,6 +60,7 @@ class Database:
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: list[Job] = []
+        self._delay: Final = CommitDelay(self._hand_over)
         self._waiting: Final[deque[Job]] = deque()
         self._is_stuck = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -98,11 +94,9 @@ class Database:
             raise DatabaseUnavailableError
         loop = self._loop = self._loop or asyncio.get_running_loop()  # kept: Python 3.11 makes a system call to find it
         job = Job(work, one, loop.time(), loop.create_future())
-        if not self._jobs:
-            # At the end of the loop's turn: who comes in the same one shares its commit.
-            loop.call_soon(self._hand_over, loop)
         self._jobs.append(job)
         self._waiting.append(job)
+        self._delay.came(loop)
         if self._alarm is None:
             self._alarm = loop.call_later(PATIENCE, self._tell_the_late, loop)
         # What was handed to the thread goes on there, whether somebody waits for it or not.
@@ -158,32 +152,30 @@ class Database:
         self._readers.shutdown()
         self._reading.dispose()
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _hand_over(self) -> None:
         if self._thread is None:
             # A daemon: what ends without closing its database must not wait for it for ever.
-            self._thread = Thread(target=self._take_turns, args=(loop,), name="database-writer", daemon=True)
+            self._thread = Thread(target=self._take_turns, args=(self._loop,), name="database-writer", daemon=True)
             self._thread.start()
         jobs, self._jobs = self._jobs, []
         for start in range(0, len(jobs), _MOST_TOGETHER):
             self._groups.put(jobs[start : start + _MOST_TOGETHER])
 
     def _take_turns(self, loop: asyncio.AbstractEventLoop) -> None:
-        usual, is_over = 1.0, False
+        is_over = False
         while not is_over and (jobs := self._groups.get()):
-            if usual > _SIBLINGS:
-                wait_for_more()
             # What came while the last commit was under way shares this one.
             while len(jobs) < _MOST_TOGETHER and not is_over and not self._groups.empty():
                 more = self._groups.get()
                 jobs += more
                 is_over = not more
-            usual += (len(jobs) - usual) / _LASTING
             results = self._writer.commit(jobs)
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 loop.call_soon_threadsafe(self._tell, jobs, results)
 
     def _tell(self, jobs: list[Job], results: list[Any]) -> None:
         self._is_stuck = False
+        self._delay.shared(len(jobs))
         for job, result in zip(jobs, results, strict=True):
             self._waiting.popleft()
             if job.done.done():

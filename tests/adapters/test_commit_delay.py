@@ -1,43 +1,100 @@
-"""How long the writer waits for more to commit."""
+"""When a group is handed to the writer: at once where few come, and where many do once the loop is idle."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
 from gateway.adapters import commit_delay
-from gateway.adapters.commit_delay import wait_for_more
+from gateway.adapters.commit_delay import CommitDelay
+
+BUSY, IDLE = 0.000_3, 0.000_003
 
 
-class FakeTime:
-    """Time that passes while somebody sleeps; a share of it is used by the process."""
+class FakeLoop:
+    """A loop whose turns take as long as they are told, and its clock."""
 
-    def __init__(self, used: float) -> None:
-        self.used = used
-        self.now = 0.0
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._ready: list[Callable[[], None]] = []
 
-    def monotonic(self) -> float:
+    def perf_counter(self) -> float:
         return self.now
 
-    def process_time(self) -> float:
-        return self.used * self.now
+    def call_soon(self, run: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - as the loop takes them
+        self._ready.append(lambda: run(*arguments))
 
-    def sleep(self, seconds: float) -> None:
+    def turn(self, seconds: float) -> None:
+        ready, self._ready = self._ready, []
         self.now += seconds
+        for run in ready:
+            run()
 
 
-@pytest.mark.parametrize("used", [0.0, 0.5])
-def test_it_waits_no_longer_once_the_process_is_idle(used: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    time = FakeTime(used)
-    monkeypatch.setattr(commit_delay, "time", time)
-
-    wait_for_more()
-
-    assert time.now == commit_delay._LOOK_EVERY
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> FakeLoop:
+    loop = FakeLoop()
+    monkeypatch.setattr(commit_delay, "time", loop)
+    return loop
 
 
-@pytest.mark.parametrize("used", [0.7, 1.0])
-def test_it_waits_two_milliseconds_at_most(used: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    time = FakeTime(used)
-    monkeypatch.setattr(commit_delay, "time", time)
+class Delayed:
+    """A delay, and when it had something written."""
 
-    wait_for_more()
+    def __init__(self, loop: FakeLoop, usual: int) -> None:
+        self.written: list[float] = []
+        self._loop = loop
+        self._delay = CommitDelay(lambda: self.written.append(loop.now))
+        for _ in range(100):
+            self._delay.shared(usual)
 
-    assert 0.002 <= time.now < 0.002 + 2 * commit_delay._LOOK_EVERY
+    def came(self) -> None:
+        self._delay.came(cast("asyncio.AbstractEventLoop", self._loop))
+
+
+def test_who_comes_alone_does_not_wait(loop: FakeLoop) -> None:
+    delayed = Delayed(loop, usual=1)
+
+    delayed.came()
+    delayed.came()
+    assert not delayed.written
+    loop.turn(BUSY)
+
+    assert delayed.written == [loop.now]
+
+
+def test_where_many_come_they_are_waited_for_until_the_loop_is_idle(loop: FakeLoop) -> None:
+    delayed = Delayed(loop, usual=8)
+
+    delayed.came()
+    loop.turn(IDLE)  # the end of the turn in which it came
+    for _ in range(5):
+        loop.turn(BUSY)
+        delayed.came()
+    assert not delayed.written
+    loop.turn(IDLE)
+
+    assert delayed.written == [loop.now]
+
+
+def test_nobody_waits_for_long(loop: FakeLoop) -> None:
+    delayed = Delayed(loop, usual=8)
+    began = loop.now
+
+    delayed.came()
+    while not delayed.written:
+        loop.turn(BUSY)
+
+    assert 0.004 <= delayed.written[0] - began <= 0.004 + 2 * BUSY
+
+
+def test_where_few_come_again_nobody_waits(loop: FakeLoop) -> None:
+    delayed = Delayed(loop, usual=8)
+    for _ in range(100):
+        delayed._delay.shared(1)
+
+    delayed.came()
+    loop.turn(BUSY)
+
+    assert delayed.written == [loop.now]

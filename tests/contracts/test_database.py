@@ -1,7 +1,6 @@
 """What both databases promise to those who write together: each gets its own answer, whatever befalls the others."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from threading import Event
 
@@ -14,6 +13,7 @@ from gateway.adapters.database import Database, open_engine
 from gateway.adapters.tables import WORKERS
 from gateway.adapters.writer import ApartError
 from gateway.ports import DatabaseUnavailableError
+from tests.fakes import until
 from tests.postgres import Postgres
 
 
@@ -95,24 +95,31 @@ async def test_what_was_begun_is_finished_before_the_end(database_url: str) -> N
 async def test_what_comes_while_it_is_being_closed_does_not_hold_it_up(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closing, goes_on = Database(database_url, lambda: None), Event()
-    await asyncio.gather(*(closing.write(adds(str(number))) for number in range(40)))  # so that it gathers
-    monkeypatch.setattr(module, "wait_for_more", lambda: time.sleep(0.3))
+    closing, is_writing, goes_on, closes = Database(database_url, lambda: None), Event(), Event(), Event()
     close = closing._close
 
     def late() -> None:
-        goes_on.wait()
+        closes.wait()
         close()
+
+    def slow(connection: Connection) -> str:
+        is_writing.set()
+        goes_on.wait()
+        return adds("slow")(connection)
 
     monkeypatch.setattr(closing, "_close", late)
     closed = asyncio.create_task(closing.aclose())
-    await asyncio.sleep(0.05)
-    written = asyncio.create_task(closing.write(adds("late")))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)
+    first = asyncio.create_task(closing.write(slow))
+    await until(is_writing.is_set)
+    second = asyncio.create_task(closing.write(adds("late")))
+    await until(lambda: closing._groups.qsize() == 1)
+    closes.set()
+    await until(lambda: closing._groups.qsize() == 2)
     goes_on.set()
 
-    assert await asyncio.wait_for(written, 5) == "late"
     async with asyncio.timeout(5):
+        assert [await first, await second] == ["slow", "late"]
         await closed
 
 
