@@ -212,6 +212,7 @@ class Gateway:
             bill=order.bill,
             attempt=order.attempt(slot),
             is_retry=order.asked.is_retry,
+            has_looked=order.found is not None,
             refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft, audience)

@@ -290,10 +290,11 @@ class MemoryLimiter:
     windows: Windows = field(default_factory=Windows)
     kept: dict[str, bytes] = field(default_factory=dict)
     kept_requests: int = 0
+    cannot_look: bool = False
 
     async def admit(self, caller: Caller, request_id: str, wanted: int, lookups: Sequence[str] | None) -> Admission:
         self.record("admit")
-        found = None if lookups is None else [self.kept.get(name) for name in lookups]
+        found = None if lookups is None or self.cannot_look else [self.kept.get(name) for name in lookups]
         if found is not None:
             wanted = found.count(None)
         verdict = self._verdict(caller, request_id, wanted)

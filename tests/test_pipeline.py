@@ -228,6 +228,19 @@ async def test_without_a_cache_pictures_are_drawn(world: World) -> None:
     assert world.transcript() == MISS
 
 
+async def test_while_the_cache_is_away_what_came_a_moment_ago_is_not_paid_for_again(world: World) -> None:
+    first = await world.ask()
+    world.limiter.cannot_look = True
+    answers = []
+    for _ in range(2):
+        world.clock.advance(10)
+        world.gateway.flights._live.clear()
+        answers.append(await world.ask())
+
+    assert [words(answer) for answer in answers] == [["joined"], ["miss"]]
+    assert [answer.pictures[0].url == first.pictures[0].url for answer in answers] == [True, False]
+
+
 async def test_who_cannot_wait_longer_is_told_to_come_back_and_joins(catalogue: Catalogue) -> None:
     world = World(catalogue, Options(answer_timeout=0.0))
     world.upstream.gate = asyncio.Event()

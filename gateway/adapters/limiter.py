@@ -206,7 +206,7 @@ class RedisLimiter:
             # One by one, for a cluster; those of one turn of the loop travel together anyhow.
             return [value for [value] in await asyncio.gather(*(store.look_up(name) for name in lookups))]
         except StoreUnavailableError:
-            return [None] * len(lookups)
+            return None
 
     async def _try(self, keys: Sequence[str], *arguments: str | int) -> None:
         """Run a part of the script that nobody waits for the answer of; the store counts what goes wrong."""

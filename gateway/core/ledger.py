@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.errors import KIND_OF_CODE, GatewayError, Kind
 from gateway.core.keys import Caller
+from gateway.core.limits import LEASE
 
 RETRIED_WITHIN: Final = 900.0
 """Seconds in which a request that an SDK marks as a retry finds what its first attempt paid for."""
@@ -16,6 +17,9 @@ REPEATED_WITHIN: Final = 86_400.0
 # A request that looked into the cache just before the picture was kept comes to the ledger just after: it must find
 # the picture there, in seconds. Longer than a look-up and the wait for a commit.
 _LINGER: Final = 2.0
+# One that could not look, for the cache was away, may have stood still with its worker, while another drew the picture
+# for those who had asked with it. As long as a worker's lease: what is older is a miss, as everything is then.
+_LINGER_UNSEEN: Final = LEASE
 
 
 class State(StrEnum):
@@ -70,6 +74,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     bill: Bill
     attempt: str | None = None
     is_retry: bool = False
+    has_looked: bool = True
+    """Whether the cache could be asked for the picture."""
     refusal: GatewayError | None = None
     """Why nothing new may be paid for, where it may not: then it can only join."""
 
@@ -146,7 +152,8 @@ def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> 
         return again or row.flight == draft.flight
     match row.state:
         case State.SUCCEEDED:
-            return again or (row.flight == draft.flight and now - row.finished < _LINGER)
+            lingers = _LINGER if draft.has_looked else _LINGER_UNSEEN
+            return again or (row.flight == draft.flight and now - row.finished < lingers)
         case State.FAILED if not row.actual:
             return False  # what surely cost nothing may be tried again
         case _:

@@ -78,7 +78,7 @@ class Admission(msgspec.Struct, frozen=True):
     """A request that was let in.
 
     `standings` are of requests and images, as far as these are limited. `found` is what was looked up on the way, None
-    where nobody asked. `leased`: it holds a place among requests at once.
+    where nobody asked or the cache was away. `leased`: it holds a place among requests at once.
     """
 
     standings: tuple[Standing, ...] = ()
