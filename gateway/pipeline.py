@@ -164,9 +164,11 @@ class Gateway:
             return msgspec.structs.replace(order, repeat=repeat)
         payloads, name = order.plan.payloads, self.cache.name
         names = [name(payload.fingerprint) for payload in payloads] if order.asked.look_up else None
+        now = self.clock.monotonic()
         admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(payloads), names)
-        place = Place(len(payloads)) if admission.leased else None
-        return msgspec.structs.replace(order, standings=admission.standings, found=admission.found, place=place)
+        place, found = Place(len(payloads)) if admission.leased else None, admission.found
+        looked = None if found is None else now
+        return msgspec.structs.replace(order, standings=admission.standings, found=found, looked=looked, place=place)
 
     async def recall(self, order: Order, slot: int) -> Picture | None:
         """Look for a kept picture in what was found."""
@@ -212,7 +214,7 @@ class Gateway:
             bill=order.bill,
             attempt=order.attempt(slot),
             is_retry=order.asked.is_retry,
-            has_looked=order.found is not None,
+            looked=order.looked,
             refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft, audience)

@@ -13,7 +13,7 @@ from gateway.core.entry import Entry, encode, read_entry
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.jobs import Ended, Job, JobState, Receipt, Wanted
 from gateway.core.keys import Caller
-from gateway.core.ledger import Draft, Ending, Generation, State, earlier
+from gateway.core.ledger import Draft, Ending, Generation, Moment, State, earlier
 from gateway.core.limits import Admission, Verdict, limits_of, refused
 from gateway.core.outcome import Outcome
 from gateway.core.picture import media_type, size_of
@@ -101,7 +101,7 @@ class MemoryLedger:
         self._ask("reserve")
         if self.gate is not None:
             await self.gate.wait()
-        if (before := earlier(draft, self.rows[::-1], self.clock.now(), self.unknown_hold)) is not None:
+        if (before := earlier(draft, self.rows[::-1], self._moment(), self.unknown_hold)) is not None:
             draft.bill.hold(draft.id, draft.reserved)
             raise EarlierError(before)
         if draft.refusal is not None:
@@ -168,6 +168,9 @@ class MemoryLedger:
 
     async def unsettled(self, *, confirm: bool, since: float) -> list[Generation]:
         return [row for row in self.rows if row.state is State.UNKNOWN and row.request_id]
+
+    def _moment(self) -> Moment:
+        return Moment(self.clock.now(), self.clock.monotonic())
 
     def _ask(self, verb: str) -> None:
         self.record(verb)

@@ -13,7 +13,7 @@ from gateway.adapters.prepared import Prepared, prepared
 from gateway.adapters.tables import GENERATIONS, now
 from gateway.core.budgets import exhausted
 from gateway.core.errors import GatewayError
-from gateway.core.ledger import Draft, Generation, State, earlier
+from gateway.core.ledger import Draft, Generation, Moment, State, earlier
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
@@ -105,7 +105,7 @@ class Holds:
         if draft.attempt is not None:
             found = [*_OF_ATTEMPT.rows(connection, {"attempt": draft.attempt}), *found]
         rows = [generation_of(row) for row in found]
-        return earlier(draft, rows, found[0][-1], self.unknown_hold) if found else None
+        return earlier(draft, rows, Moment(found[0][-1], self.clock.monotonic()), self.unknown_hold) if found else None
 
     def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
         """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""

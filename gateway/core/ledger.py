@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -14,11 +14,11 @@ RETRIED_WITHIN: Final = 900.0
 """Seconds in which a request that an SDK marks as a retry finds what its first attempt paid for."""
 REPEATED_WITHIN: Final = 86_400.0
 """Seconds for which an Idempotency-Key stands."""
-# A request that looked into the cache just before the picture was kept comes to the ledger just after: it must find
-# the picture there, in seconds. Longer than a look-up and the wait for a commit.
+# A request that looked into the cache just before the picture was kept comes to the ledger just after, or when its
+# worker has stood still for a while. There it must find what came since, and shortly before, on its way to the cache.
 _LINGER: Final = 2.0
-# One that could not look, for the cache was away, may have stood still with its worker, while another drew the picture
-# for those who had asked with it. As long as a worker's lease: what is older is a miss, as everything is then.
+# One that could not look, for the cache was away, may have stood still before that. As long as a worker's lease: what
+# is older is a miss, as everything is then.
 _LINGER_UNSEEN: Final = LEASE
 
 
@@ -74,8 +74,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     bill: Bill
     attempt: str | None = None
     is_retry: bool = False
-    has_looked: bool = True
-    """Whether the cache could be asked for the picture."""
+    looked: float | None = None
+    """When the cache was asked for the picture, in monotonic seconds of this process; None where nobody could."""
     refusal: GatewayError | None = None
     """Why nothing new may be paid for, where it may not: then it can only join."""
 
@@ -135,15 +135,23 @@ def id_of(now: float, chance: bytes) -> str:
     return f"{int(now * 1000):012x}{chance.hex()}"
 
 
-def earlier(draft: Draft, rows: Sequence[Generation], now: float, unknown_hold: float) -> Generation | None:
+class Moment(NamedTuple):
+    """Now: `database` in seconds since 1970 by the database's clock, `here` in monotonic seconds of this process."""
+
+    database: float
+    here: float
+
+
+def earlier(draft: Draft, rows: Sequence[Generation], now: Moment, unknown_hold: float) -> Generation | None:
     """The generation that a request joins or is answered with, instead of paying again; None where it must pay.
 
     `rows` are the latest of its fingerprint and its attempt, the newest first.
     """
-    return next((row for row in rows if _answers(row, draft, now, unknown_hold)), None)
+    lingers = _LINGER_UNSEEN if draft.looked is None else _LINGER + now.here - draft.looked
+    return next((row for row in rows if _answers(row, draft, now.database, unknown_hold, lingers)), None)
 
 
-def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> bool:
+def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float, lingers: float) -> bool:
     own = row.key == draft.caller.key
     age = now - row.created
     again = own and draft.attempt is not None and row.attempt == draft.attempt and age < REPEATED_WITHIN
@@ -152,7 +160,6 @@ def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float) -> 
         return again or row.flight == draft.flight
     match row.state:
         case State.SUCCEEDED:
-            lingers = _LINGER if draft.has_looked else _LINGER_UNSEEN
             return again or (row.flight == draft.flight and now - row.finished < lingers)
         case State.FAILED if not row.actual:
             return False  # what surely cost nothing may be tried again

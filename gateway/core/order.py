@@ -128,8 +128,8 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 class Order(msgspec.Struct, frozen=True, gc=False):
     """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds.
 
-    `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in,
-    None where nobody looked or the cache was away, and `repeat` how the same request ended before.
+    `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in, which
+    was after `looked`; None where nobody looked or the cache was away. `repeat` is how the same request ended before.
     `held` is closed by whoever sends the answer, or knows that there will be none.
     """
 
@@ -143,6 +143,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     outcome: Outcome
     standings: tuple[Standing, ...] = ()
     found: list[bytes | None] | None = None
+    looked: float | None = None
     place: "Place | None" = None
     repeat: Repeat | None = None
     held: Holding = msgspec.field(default_factory=Holding)
