@@ -33,7 +33,25 @@ class Template:
         self.head: Final = head_of(method, url, headers)
 
 
-class Prepared(httpx.Request):
+class _WholeWhenAsked:
+    """What both kinds have in common, before the class of httpx's that they are."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever httpx's has
+        if vars(self).get("_parts") is None:
+            raise AttributeError(name)
+        self._become_whole()
+        return getattr(self, name)
+
+    def __getstate__(self) -> Any:  # noqa: ANN401 - as httpx's
+        # httpx leaves bodies out of what is pickled or copied.
+        self._become_whole()
+        return super().__getstate__()
+
+    def _become_whole(self) -> None:
+        raise NotImplementedError
+
+
+class Prepared(_WholeWhenAsked, httpx.Request):
     """A request by a template. `extensions` are httpx's."""
 
     def __init__(self, template: Template, body: bytes, extensions: dict[str, Any]) -> None:
@@ -48,17 +66,6 @@ class Prepared(httpx.Request):
             return None
         template, body = self._parts
         return template.origin, template.head + body
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever httpx's has
-        if vars(self).get("_parts") is None:
-            raise AttributeError(name)
-        self._become_whole()
-        return getattr(self, name)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # httpx leaves bodies out of what is pickled or copied.
-        self._become_whole()
-        return super().__getstate__()
 
     def _become_whole(self) -> None:
         if self._parts is None:
@@ -80,7 +87,7 @@ class WholeStream(httpx.AsyncByteStream):
         """What is left of it, where nothing has to be waited for; None else."""
 
 
-class Answered(httpx.Response):
+class Answered(_WholeWhenAsked, httpx.Response):
     """An answer of which status, stream and the headers as they came are there, until somebody asks for more."""
 
     def __init__(
@@ -95,16 +102,6 @@ class Answered(httpx.Response):
     def raw(self) -> RawHeaders:
         """Its headers, as they came or as somebody has changed them."""
         return self.headers.raw if self._parts is None or "headers" in vars(self) else self._parts[0]
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever httpx's has
-        if vars(self).get("_parts") is None:
-            raise AttributeError(name)
-        self._become_whole()
-        return getattr(self, name)
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._become_whole()
-        return super().__getstate__()
 
     def _become_whole(self) -> None:
         if self._parts is None:
