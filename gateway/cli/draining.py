@@ -3,23 +3,30 @@
 uvicorn by itself closes the port at once, so that whoever asks meanwhile is refused.
 """
 
+import asyncio
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import wait
 from socket import socket
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
 from gateway.adapters.hangup import has_terminal
+from gateway.cli.listening import Listener
 from gateway.flights import Drain
 from gateway.lifetime import DRAIN
 
 
 class DrainingServer(Server):
-    """A server that ends when the application's drain is over; a second signal ends it at once."""
+    """A server that ends when the application's drain is over; a second signal ends it at once.
+
+    It listens by itself: uvicorn's own way, through uvloop, leaves new connections waiting where many are open.
+    """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain at the first signal."""
@@ -33,6 +40,25 @@ class DrainingServer(Server):
         if sig == signal.SIGINT:
             # Somebody sits at the terminal: Ctrl+C ends uvicorn as ever, and what is in flight is still waited for.
             super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start the application, then listen."""
+        await super().startup([])
+        protocol = partial(
+            # What uvicorn calls it with, whatever its type says.
+            cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+        self._listeners = [Listener(at, protocol, backlog=self.config.backlog) for at in sockets or ()]
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Accept no more, and let the connections end."""
+        for listener in self._listeners:
+            await listener.aclose()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """End when there is nothing more to wait for."""
