@@ -43,8 +43,10 @@ class DrainingServer(Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Start the application, then listen."""
+        if not sockets:
+            raise ValueError("it listens on the sockets that it is given, and on no address of its own")
         await super().startup([])
-        protocol = partial(
+        protocol_factory = partial(
             # What uvicorn calls it with, whatever its type says.
             cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class),
             config=self.config,
@@ -52,7 +54,7 @@ class DrainingServer(Server):
             app_state=self.lifespan.state,
             _loop=asyncio.get_running_loop(),
         )
-        self._listeners = [Listener(at, protocol, backlog=self.config.backlog) for at in sockets or ()]
+        self._listeners = [Listener(at, protocol_factory, backlog=self.config.backlog) for at in sockets]
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Accept no more, and let the connections end."""

@@ -1,4 +1,4 @@
-"""How a port's connections are taken, on the event loop that the gateway runs on."""
+"""How a port's connections are accepted, on the event loop that the gateway runs on."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,54 +16,84 @@ import uvloop
 from gateway.cli.listening import Listener
 
 CROWD = 20
-# What each takes at least: to see that it is ready, and to make its protocol.
+# Enough for one of them to be seen, accepted and given its protocol, and fewer than the crowd: one a turn would fail.
 FEW_TURNS = 8
+MOST_A_TURN = 64
 LONG = 30.0
 
 
-class Door(asyncio.Protocol):
-    """A protocol that notes its connections."""
+class Connection(asyncio.Protocol):
+    """A protocol that notes how it goes."""
 
-    def __init__(self, opened: list[asyncio.BaseTransport]) -> None:
-        self.opened = opened
-        self.lost = asyncio.get_running_loop().create_future()
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.made: asyncio.Future[asyncio.BaseTransport] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.opened.append(transport)
+        self.made.set_result(transport)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.lost.set_result(error)
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.lost.set_result(None)
 
 
-@contextlib.asynccontextmanager
-async def listening(at: socket.socket) -> AsyncIterator[tuple[Listener, list[asyncio.BaseTransport]]]:
-    """A listener and the connections that it let in; they are closed in the end."""
-    opened: list[asyncio.BaseTransport] = []
-    doors: list[Door] = []
+class Server:
+    """A listener and its connections."""
 
-    def door() -> Door:
-        doors.append(Door(opened))
-        return doors[-1]
+    def __init__(self, listening: socket.socket) -> None:
+        self.connections: list[Connection] = []
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.address = listening.getsockname()
+        self.listener = Listener(listening, self._connection, backlog=4 * MOST_A_TURN)
 
-    listener = Listener(at, door, backlog=CROWD)
-    yield listener, opened
-    await listener.aclose()
-    for transport in opened:
-        transport.close()
-    await asyncio.gather(*(door.lost for door in doors))
-    await turns(FEW_TURNS)  # the loop closes files later than it says so
+    @property
+    def accepted(self) -> int:
+        return len(self.listener.connecting) + sum(connection.made.done() for connection in self.connections)
+
+    def crowd(self, count: int) -> contextlib.ExitStack:
+        """Clients who connect at once."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(socket.create_connection(self.address))
+            return stack.pop_all()
+
+    async def aclose(self) -> None:
+        await self.listener.aclose()
+        for connection in self.connections:
+            connection.made.result().close()
+        await asyncio.gather(*(connection.lost for connection in self.connections))
+        await turns(FEW_TURNS)  # the loop closes files later than it says so
+
+    def _connection(self) -> Connection:
+        self.connections.append(Connection())
+        if not self.first.done():
+            self.first.set_result(None)
+        return self.connections[-1]
 
 
 @pytest.fixture
-def at() -> Iterator[socket.socket]:
+def listening() -> Iterator[socket.socket]:
     """A socket on a free port, which does not listen yet."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound
 
 
-def on_uvloop(test: Callable[[socket.socket], Coroutine[Any, Any, None]], at: socket.socket) -> None:
-    uvloop.run(asyncio.wait_for(test(at), LONG))
+def on_uvloop(test: Callable[[Server], Coroutine[Any, Any, None]], listening: socket.socket) -> None:
+    async def with_server() -> None:
+        async with serving(listening) as server, asyncio.timeout(LONG):
+            await test(server)
+
+    uvloop.run(with_server())
+
+
+@contextlib.asynccontextmanager
+async def serving(listening: socket.socket) -> AsyncIterator[Server]:
+    server = Server(listening)
+    try:
+        yield server
+    finally:
+        await server.aclose()
 
 
 async def turns(count: int) -> None:
@@ -70,52 +101,81 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-def test_all_who_wait_are_let_in_at_once(at: socket.socket) -> None:
+def test_all_who_wait_are_accepted_at_once(listening: socket.socket) -> None:
     """However many they are, nobody waits for as many turns of the loop."""
 
-    async def test(at: socket.socket) -> None:
-        async with listening(at) as (_, opened):
-            with contextlib.ExitStack() as stack:
-                for _ in range(CROWD):
-                    stack.enter_context(socket.create_connection(at.getsockname()))
-                await turns(FEW_TURNS)
-                assert len(opened) == CROWD
-                for transport in opened:
-                    assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    async def test(server: Server) -> None:
+        with server.crowd(CROWD):
+            await turns(FEW_TURNS)
+            assert sum(connection.made.done() for connection in server.connections) == CROWD
 
-    on_uvloop(test, at)
+    on_uvloop(test, listening)
 
 
-def test_who_was_let_in_has_a_protocol_when_the_port_is_closed(at: socket.socket) -> None:
+def test_a_crowd_does_not_hold_up_what_else_is_ready(listening: socket.socket) -> None:
+    async def test(server: Server) -> None:
+        accepted = [0]
+        with server.crowd(MOST_A_TURN + CROWD):
+            while accepted[-1] < MOST_A_TURN + CROWD:
+                await turns(1)
+                accepted.append(server.accepted)
+        assert max(after - before for before, after in pairwise(accepted)) == MOST_A_TURN
+
+    on_uvloop(test, listening)
+
+
+def test_small_answers_are_not_held_back(listening: socket.socket) -> None:
+    """Nagle's algorithm would wait until the client has acknowledged the one before; asyncio turns it off."""
+
+    async def test(server: Server) -> None:
+        with server.crowd(1):
+            await server.first
+            transport = await server.connections[0].made
+            assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    on_uvloop(test, listening)
+
+
+def test_who_was_accepted_has_a_protocol_when_the_listener_is_closed(listening: socket.socket) -> None:
     """A server that ends tells each of its connections, and must know all of them by then."""
 
-    async def test(at: socket.socket) -> None:
-        async with listening(at) as (listener, opened):
-            with socket.create_connection(at.getsockname()):
-                while not listener.beginning:
-                    await turns(1)
-                assert not opened
-                await listener.aclose()
-                assert len(opened) == 1
+    async def test(server: Server) -> None:
+        with server.crowd(1):
+            while not server.listener.connecting:
+                await turns(1)
+            assert not server.connections
+            await server.listener.aclose()
+            assert server.connections[0].made.done()
 
-    on_uvloop(test, at)
+    on_uvloop(test, listening)
 
 
-def test_without_files_the_door_rests_and_is_opened_again(at: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
-    async def test(at: socket.socket) -> None:
-        async with listening(at) as (_, opened):
-            with socket.create_connection(at.getsockname()):
-                with no_more_files():
-                    await turns(FEW_TURNS)
-                assert not opened
-                while not opened:
-                    await turns(1)
+def test_without_files_nothing_is_accepted_for_a_second(
+    listening: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(server: Server) -> None:
+        with server.crowd(1):
+            with no_more_files():
+                await turns(FEW_TURNS)
+            assert not server.accepted
+            await server.first
 
-    with caplog.at_level(logging.ERROR):
-        on_uvloop(test, at)
+    with caplog.at_level(logging.WARNING):
+        on_uvloop(test, listening)
     assert [record.getMessage() for record in caplog.records] == [
-        "no connection can be accepted for 1 s: Too many open files"
+        "no connection is accepted for 1 s: Too many open files"
     ]
+
+
+def test_a_listener_is_closed_while_nothing_can_be_accepted(listening: socket.socket) -> None:
+    async def test(server: Server) -> None:
+        with server.crowd(1), no_more_files():
+            await turns(FEW_TURNS)
+            await server.listener.aclose()
+            assert server.listener._retry is not None
+            assert server.listener._retry.cancelled()
+
+    on_uvloop(test, listening)
 
 
 @contextlib.contextmanager
