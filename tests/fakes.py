@@ -101,7 +101,11 @@ class MemoryLedger:
         self._ask("reserve")
         if self.gate is not None:
             await self.gate.wait()
-        if (before := earlier(draft, self.rows[::-1], self._moment(), self.unknown_hold)) is not None:
+        newest = self.rows[::-1]
+        rows = [row for row in newest if row.fingerprint == draft.fingerprint]
+        if draft.attempt is not None:
+            rows = [*(row for row in newest if row.attempt == draft.attempt), *rows]
+        if (before := earlier(draft, rows, self._moment(), self.unknown_hold)) is not None:
             draft.bill.hold(draft.id, draft.reserved)
             raise EarlierError(before)
         if draft.refusal is not None:

@@ -1,4 +1,4 @@
-"""When what is to be written is handed to the ledger's writer: a commit costs as much CPU as ten jobs that share it.
+"""When what is to be written is handed to the database's writer: a commit costs as much CPU as ten jobs that share it.
 
 PostgreSQL knows the same as commit_delay. Here waiting ends as soon as the event loop is idle: who might have more to
 write waits for something itself then, and the disk is waited for while nothing else is to be done.
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Final
 
 # In seconds.
-_MOST: Final = 0.004
+_LONGEST: Final = 0.004
 # A turn of the loop that took no longer did nothing else. Where even an empty one takes longer, 4 ms are waited.
 _IDLE_TURN: Final = 0.000_02
 # Where this many usually share a commit, the next one waits for more of them, as with PostgreSQL's commit_siblings. Who
 # comes alone never waits.
 _SIBLINGS: Final = 1.5
-# Over about how many commits "usually" is averaged.
-_LASTING: Final = 8
+# "Usually" is an exponential moving average, over about so many commits.
+_AVERAGED_OVER: Final = 8
 
 
 class CommitDelay:
@@ -37,11 +37,11 @@ class CommitDelay:
 
     def shared(self, many: int) -> None:
         """So many have shared a commit."""
-        self._usual += (many - self._usual) / _LASTING
+        self._usual += (many - self._usual) / _AVERAGED_OVER
 
     def _turn(self, loop: asyncio.AbstractEventLoop, since: float, before: float) -> None:
         now = time.perf_counter()
-        if self._usual > _SIBLINGS and now - before > _IDLE_TURN and now - since < _MOST:
+        if self._usual > _SIBLINGS and now - before > _IDLE_TURN and now - since < _LONGEST:
             loop.call_soon(self._turn, loop, since, now)
             return
         self._is_waiting = False

@@ -17,6 +17,7 @@ from gateway.core.ledger import Draft, Generation, Moment, State, earlier
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
+# Of a fingerprint: what could be joined is among the latest, and a picture may be drawn afresh without end.
 _MOST_EARLIER: Final = 50
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
@@ -89,13 +90,13 @@ class Holds:
                     draft.bill.hold(draft.id, draft.reserved)
                     results.append(EarlierError(before))
                     continue
-            if (refusal := _refusal(connection, one)) is not None:
+            if (refusal := _hold(connection, one)) is not None:
                 results.append(refusal)
                 continue
             values = self._values(one)
             new.append(values)
             known.update(_names(draft))
-            at = self.clock.now()
+            at = self.clock.now()  # ours, for want of the row's own: nothing compares it with the database's
             results.append(Generation(**{**_UNSET, **values, "state": State.SENT, "created": at, "sent": at}))
         _insert(connection, new)
         return results
@@ -104,8 +105,10 @@ class Holds:
         found = _LATEST.rows(connection, {"fingerprint": draft.fingerprint, "back": self.back})
         if draft.attempt is not None:
             found = [*_OF_ATTEMPT.rows(connection, {"attempt": draft.attempt}), *found]
-        rows = [generation_of(row) for row in found]
-        return earlier(draft, rows, Moment(found[0][-1], self.clock.monotonic()), self.unknown_hold) if found else None
+        if not found:
+            return None
+        moment = Moment(found[0][-1], self.clock.monotonic())  # the last column is the database's now
+        return earlier(draft, [generation_of(row) for row in found], moment, self.unknown_hold)
 
     def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
         """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""
@@ -134,7 +137,7 @@ class Holds:
         }
 
 
-def _refusal(connection: Connection, wanted: Wanted) -> GatewayError | None:
+def _hold(connection: Connection, wanted: Wanted) -> GatewayError | None:
     """Hold the price of what is wanted, or say why it may not be paid for."""
     draft, _, day = wanted
     if draft.refusal is not None:

@@ -23,7 +23,7 @@ class Channels(Store, Protocol):
 
 
 class RedisWakeups:
-    """Publishes through the store, which brings in by `heard` what others publish; without one there are no others."""
+    """Publishes through the store, and is told by `heard` on which channels others have; without a store none do."""
 
     def __init__(self, store: Channels | None) -> None:
         self._store: Final = store
@@ -36,7 +36,7 @@ class RedisWakeups:
             self._store.post("PUBLISH", _PREFIX + name, "")
 
     async def wait(self, name: str, seconds: float) -> None:
-        """Return when the name is told, and after `seconds` at the latest."""
+        """Return when the name is told, or after `seconds` and what Redis takes. A cluster brings no other's words."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         others = self._waiting.setdefault(name, set())
         others.add(woken)

@@ -16,9 +16,10 @@ REPEATED_WITHIN: Final = 86_400.0
 """Seconds for which an Idempotency-Key stands."""
 # A request that looked into the cache just before the picture was kept comes to the ledger just after, or when its
 # worker has stood still for a while. There it must find what came since, and shortly before, on its way to the cache.
+# Both are in seconds.
 _LINGER: Final = 2.0
-# One that could not look, for the cache was away, may have stood still before that. As long as a worker's lease: what
-# is older is a miss, as everything is then.
+# One that could not look, for the cache was away, may have stood still before that. As long as a worker's lease is by
+# default, whatever it is set to: what is older is a miss, as everything is then.
 _LINGER_UNSEEN: Final = LEASE
 
 
@@ -60,7 +61,9 @@ class Bill:
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """A generation that is about to be paid for.
 
-    `flight` is by what others find it to join it, `attempt` by what the same request finds it when it comes again.
+    `fingerprint` names the picture, and `flight` what others may join: the fingerprint, or the caller's own name for it
+    where a fresh picture was asked for. `attempt` names this picture of this very request, when it comes again.
+    `bill` is shared by all drafts of a request, and changes.
     `reserved` is the plan's price of the one picture, in micro-USD; `ttl` the seconds that it may be kept in the cache.
     """
 
@@ -145,7 +148,8 @@ class Moment(NamedTuple):
 def earlier(draft: Draft, rows: Sequence[Generation], now: Moment, unknown_hold: float) -> Generation | None:
     """The generation that a request joins or is answered with, instead of paying again; None where it must pay.
 
-    `rows` are the latest of its fingerprint and its attempt, the newest first.
+    `rows` are those of its attempt, then the latest of its fingerprint, each newest first, and no others: whether a row
+    of its own caller is of this picture is not asked again here. `unknown_hold` is in seconds.
     """
     lingers = _LINGER_UNSEEN if draft.looked is None else _LINGER + now.here - draft.looked
     return next((row for row in rows if _answers(row, draft, now.database, unknown_hold, lingers)), None)
