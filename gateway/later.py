@@ -167,7 +167,9 @@ class Later:
         )
         order = await _insist(lambda: self.gateway.accept(job.key, asked, outcome))
         if asked.look_up:
-            order = msgspec.structs.replace(order, found=await self._kept(order))
+            looked, kept = self.gateway.clock.monotonic(), await self._kept(order)
+            # Where there is nothing, the cache may be away.
+            order = msgspec.structs.replace(order, found=kept if any(kept) else None, looked=looked)
         return await self._do(order, wanted.origin)
 
     async def watch(self) -> None:

@@ -164,10 +164,9 @@ class Gateway:
             return msgspec.structs.replace(order, repeat=repeat)
         payloads, name = order.plan.payloads, self.cache.name
         names = [name(payload.fingerprint) for payload in payloads] if order.asked.look_up else None
-        now = self.clock.monotonic()
+        looked = self.clock.monotonic()
         admission = await self.limiter.admit(order.caller, order.outcome.request_id, len(payloads), names)
         place, found = Place(len(payloads)) if admission.leased else None, admission.found
-        looked = None if found is None else now
         return msgspec.structs.replace(order, standings=admission.standings, found=found, looked=looked, place=place)
 
     async def recall(self, order: Order, slot: int) -> Picture | None:
@@ -215,6 +214,8 @@ class Gateway:
             attempt=order.attempt(slot),
             is_retry=order.asked.is_retry,
             looked=order.looked,
+            saw=order.found is not None,
+            lag=self.gallery.lag,
             refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft, audience)

@@ -19,7 +19,7 @@ from gateway.core.outcome import Outcome
 from gateway.core.picture import media_type, size_of
 from gateway.core.repeats import Repeat, reused
 from gateway.core.windows import Windows
-from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, Progress
+from gateway.ports import DatabaseUnavailableError, Drawn, EarlierError, MediaInfo, Progress
 
 
 class FakeClock:
@@ -419,6 +419,28 @@ class FakeDownloader:
             await self.gate.wait()
         self.held.append(FakeHeld(self.data or url.encode()))
         return self.held[-1]
+
+
+@dataclass
+class MemoryMedia:
+    """Our own store of pictures, in a dict."""
+
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    async def keep(self, data: bytes, _media_type: str) -> str:
+        name = f"{len(self.pictures):032x}.png"
+        self.pictures[name] = data
+        return name
+
+    async def find(self, name: str) -> MediaInfo | None:
+        found = self.pictures.get(name)
+        return None if found is None else MediaInfo(len(found), "image/png", name, 0.0)
+
+    async def read(self, name: str, start: int, end: int) -> bytes:
+        return self.pictures[name][start:end]
+
+    async def hold(self, name: str) -> FakeHeld:
+        return FakeHeld(self.pictures[name])
 
 
 @dataclass

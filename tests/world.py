@@ -1,7 +1,7 @@
 """A gateway on fakes that write into one transcript."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -12,6 +12,7 @@ from gateway.core.outcome import Outcome
 from gateway.flights import Drain, Errands, Flights, Flown, Gallery, JobRuns, Repeated, Settling
 from gateway.later import Later
 from gateway.pipeline import Gateway
+from gateway.ports import MediaStore
 from tests.fakes import (
     FakeClock,
     FakeDownloader,
@@ -38,6 +39,7 @@ class World:
 
     catalogue: Catalogue
     options: Options = field(default_factory=Options)
+    media: MediaStore | None = None
 
     def __post_init__(self) -> None:
         self.record = Recorder()
@@ -49,7 +51,7 @@ class World:
         self.observer = FakeObserver(self.record)
         self.outcome = Outcome(request_id="req_1", method="POST")
         self.ledger = MemoryLedger(self.clock, self.record)
-        gallery = Gallery(None, self.downloader, self.observer, self.clock, self.options.picture_ttl)
+        gallery = Gallery(self.media, self.downloader, self.observer, self.clock, self.options.picture_ttl)
         self.settling = Settling(self.ledger, Errands(self.observer), self.cache, gallery, FakeWakeups(), self.observer)
         flights: Flights[Flown] = Flights(self.observer)
         self.gateway = Gateway(
@@ -89,6 +91,10 @@ class World:
         self.outcome = Outcome(request_id="req_1", method="POST")
         order = await self.gateway.admit(await self.gateway.accept(secret, asked, self.outcome))
         return await self.gateway.generate(order)
+
+    def work_elsewhere(self) -> None:
+        """From now on another worker is asked, which shares ledger, cache and limits with the one before."""
+        self.gateway = replace(self.gateway, flights=Flights(self.observer))
 
     def transcript(self) -> list[str]:
         """What happened since the last time it was asked for."""

@@ -78,7 +78,11 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     attempt: str | None = None
     is_retry: bool = False
     looked: float | None = None
-    """When the cache was asked for the picture, in monotonic seconds of this process; None where nobody could."""
+    """When the cache was to be asked for the picture, in monotonic seconds of this process; None for now."""
+    saw: bool = True
+    """Whether the cache answered."""
+    lag: float = 0.0
+    """Within how many seconds after its end in the ledger a picture is in the cache, where that is not at once."""
     refusal: GatewayError | None = None
     """Why nothing new may be paid for, where it may not: then it can only join."""
 
@@ -151,22 +155,32 @@ def earlier(draft: Draft, rows: Sequence[Generation], now: Moment, unknown_hold:
     `rows` are those of its attempt, then the latest of its fingerprint, each newest first, and no others: whether a row
     of its own caller is of this picture is not asked again here. `unknown_hold` is in seconds.
     """
-    lingers = _LINGER_UNSEEN if draft.looked is None else _LINGER + now.here - draft.looked
-    return next((row for row in rows if _answers(row, draft, now.database, unknown_hold, lingers)), None)
+    return next((row for row in rows if _answers(row, draft, now, unknown_hold)), None)
 
 
-def _answers(row: Generation, draft: Draft, now: float, unknown_hold: float, lingers: float) -> bool:
+def _answers(row: Generation, draft: Draft, now: Moment, unknown_hold: float) -> bool:
     own = row.key == draft.caller.key
-    age = now - row.created
+    age = now.database - row.created
     again = own and draft.attempt is not None and row.attempt == draft.attempt and age < REPEATED_WITHIN
     again = again or (own and draft.is_retry and age < RETRIED_WITHIN)
     if row.finished is None:
         return again or row.flight == draft.flight
+    since = now.database - row.finished
     match row.state:
         case State.SUCCEEDED:
-            return again or (row.flight == draft.flight and now - row.finished < lingers)
+            return again or (row.flight == draft.flight and since < _lingers(row, draft, now.here))
         case State.FAILED if not row.actual:
             return False  # what surely cost nothing may be tried again
         case _:
             # Unknown, or unknown until its bill came: billed without a picture.
-            return again or (own and now - row.finished < unknown_hold)
+            return again or (own and since < unknown_hold)
+
+
+def _lingers(row: Generation, draft: Draft, here: float) -> float:
+    """For how many seconds after its end a picture is joined: so long a look into the cache may not have seen it."""
+    lingers = _LINGER + draft.lag
+    if not draft.saw:
+        lingers = max(lingers, _LINGER_UNSEEN)
+    waited = 0.0 if draft.looked is None else here - draft.looked
+    # One that was kept for less than that is not wanted any longer, but by whoever has waited all the time.
+    return min(lingers, max(_LINGER, row.ttl)) + waited

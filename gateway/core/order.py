@@ -128,9 +128,10 @@ class Understood(msgspec.Struct, frozen=True, gc=False):
 class Order(msgspec.Struct, frozen=True, gc=False):
     """A request that is understood, on its way through the other steps. `deadline` in monotonic seconds.
 
-    `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in, which
-    was after `looked`; None where nobody looked or the cache was away. `repeat` is how the same request ended before.
-    `held` is closed by whoever sends the answer, or knows that there will be none.
+    `place` is what it holds among the requests at once, `found` what was kept of its pictures when it was let in; None
+    where nobody looked or the cache was away. That was after `looked`, in monotonic seconds, which is None for one that
+    was not let in. `repeat` is how the same request ended before. `held` is closed by whoever sends the answer, or
+    knows that there will be none.
     """
 
     caller: Caller

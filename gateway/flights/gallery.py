@@ -10,6 +10,7 @@ from typing import Final
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.held import Held
 from gateway.core.order import media_name
+from gateway.flights.deadline import Deadline
 from gateway.ports import Clock, Downloader, MediaStore, MediaUnavailableError, Observer
 
 _TAKE_IN_WITHIN: Final = 60.0
@@ -28,6 +29,11 @@ class Gallery:
     clock: Clock
     url_ttl: int
 
+    @property
+    def lag(self) -> float:
+        """Within how many seconds a picture is taken in, before anybody finds it here."""
+        return 0.0 if self.media is None else _TAKE_IN_WITHIN
+
     def ttl(self, wanted: int, url: str) -> int:
         """How long an address may stand in the cache: 302 promises no lifetime of its own ones."""
         return min(wanted, self.url_ttl) if media_name(url) is None else wanted
@@ -37,10 +43,11 @@ class Gallery:
         if self.media is None:
             return None
         try:
-            held = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
-            with contextlib.closing(held):
-                data = bytes(await held.read(0, held.size))
-                return await self.media.keep(data, held.media_type or "")
+            with Deadline(_TAKE_IN_WITHIN):
+                held = await self.downloader.fetch(url, self.clock.monotonic() + _TAKE_IN_WITHIN)
+                with contextlib.closing(held):
+                    data = bytes(await held.read(0, held.size))
+                    return await self.media.keep(data, held.media_type or "")
         except (GatewayError, MediaUnavailableError, OSError):
             self.observer.dependency_error("media")
             return None

@@ -23,25 +23,53 @@ def test_an_attempt_is_of_its_key_alone_however_the_names_are_put_together() -> 
     assert earlier(msgspec.structs.replace(own, caller=Caller("a", "team")), [row], Moment(10.0, 0.0), 60.0) is None
 
 
+def row(**fields: object) -> Generation:
+    """A picture of the key "a", kept for an hour."""
+    unset: dict[str, Any] = dict.fromkeys(Generation.__struct_fields__)
+    of = {"key": "a", "flight": "f", "state": State.SUCCEEDED, "ttl": 3600, "created": 0.0, "finished": 100.0}
+    return Generation(**unset | of | fields)
+
+
+def is_joined(of: Generation, since: float, looked: float, **fields: Any) -> bool:  # noqa: ANN401 - as a draft has them
+    """Whether a request of another key joins it, `since` seconds after its end and `looked` seconds after its look."""
+    draft = Draft("2", "f", "f", Caller("b", "team"), "model", 1, 0, Bill(), looked=500.0 - looked, **fields)
+    return earlier(draft, [of], Moment(100.0 + since, 500.0), 60.0) == of
+
+
 @pytest.mark.parametrize(
-    ("since", "looked", "is_joined"),
+    ("since", "looked", "fields", "joins"),
     [
-        pytest.param(1.9, 0.0, True, id="it-may-have-been-on-its-way-to-the-cache"),
-        pytest.param(2.1, 0.0, False, id="it-had-left-the-cache"),
-        pytest.param(30.9, 29.0, True, id="it-came-while-the-worker-stood-still-after-its-look"),
-        pytest.param(31.1, 29.0, False, id="it-had-left-the-cache-before-the-worker-stood-still"),
-        pytest.param(14.9, None, True, id="nobody-could-look-and-the-worker-may-have-stood-still"),
-        pytest.param(15.1, None, False, id="nobody-could-look-but-it-is-old"),
+        pytest.param(1.9, 0.0, {}, True, id="it-may-have-been-on-its-way-to-the-cache"),
+        pytest.param(2.1, 0.0, {}, False, id="it-had-left-the-cache"),
+        pytest.param(30.9, 29.0, {}, True, id="it-came-while-the-worker-stood-still-after-its-look"),
+        pytest.param(31.1, 29.0, {}, False, id="it-had-left-the-cache-before-the-worker-stood-still"),
+        pytest.param(14.9, 0.0, {"saw": False}, True, id="nobody-could-look-and-the-worker-may-have-stood-still"),
+        pytest.param(15.1, 0.0, {"saw": False}, False, id="nobody-could-look-but-it-is-old"),
+        pytest.param(43.9, 29.0, {"saw": False}, True, id="nobody-could-look-and-then-it-waited"),
+        pytest.param(61.9, 0.0, {"lag": 60.0}, True, id="it-may-still-be-taken-into-our-store"),
+        pytest.param(62.1, 0.0, {"lag": 60.0}, False, id="it-has-left-the-cache-though-it-was-taken-in"),
+        pytest.param(61.9, 0.0, {"lag": 60.0, "saw": False}, True, id="nobody-could-look-for-what-is-taken-in"),
     ],
 )
 def test_a_picture_that_the_look_into_the_cache_cannot_have_seen_is_joined(
-    since: float, looked: float | None, is_joined: bool
+    since: float, looked: float, fields: dict[str, Any], *, joins: bool
 ) -> None:
-    """`since` is how long it is there, `looked` how long ago the cache was asked, both in seconds."""
-    fields: dict[str, Any] = dict.fromkeys(Generation.__struct_fields__) | {"key": "a", "state": State.SUCCEEDED}
-    row = Generation(**fields | {"flight": "f", "created": 0.0, "finished": 100.0})
-    draft = Draft(
-        "2", "f", "f", Caller("b", "team"), "model", 1, 0, Bill(), looked=None if looked is None else 500.0 - looked
-    )
+    assert is_joined(row(), since, looked, **fields) is joins
 
-    assert (earlier(draft, [row], Moment(100.0 + since, 500.0), 60.0) == row) is is_joined
+
+@pytest.mark.parametrize("ttl", [0, 5])
+def test_a_picture_is_joined_no_longer_than_it_was_to_be_kept(ttl: int) -> None:
+    """But for two seconds, in which it may have come, and by whoever waited all the time since its look."""
+    shortly = max(2, ttl)
+
+    assert is_joined(row(ttl=ttl), shortly - 0.1, 0.0, saw=False)
+    assert not is_joined(row(ttl=ttl), shortly + 0.1, 0.0, saw=False)
+    assert not is_joined(row(ttl=ttl), shortly + 0.1, 0.0, lag=60.0)
+    assert is_joined(row(ttl=ttl), 29.9 + shortly, 30.0, saw=False)
+
+
+def test_a_job_that_did_not_look_joins_what_is_young() -> None:
+    draft = Draft("2", "f", "f", Caller("b", "team"), "model", 1, 0, Bill(), saw=False)
+
+    assert earlier(draft, [row()], Moment(114.9, 500.0), 60.0) == row()
+    assert earlier(draft, [row()], Moment(115.1, 500.0), 60.0) is None
