@@ -6,19 +6,17 @@ commits; writers of all processes take turns, on both databases, so that a trans
 
 import asyncio
 import contextlib
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Connection, text
 
 from gateway.adapters.commit_delay import CommitDelay
+from gateway.adapters.engines import BEGINS, is_away, open_autocommit, open_engine
 from gateway.adapters.writer import Job, Writer
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
@@ -29,20 +27,7 @@ T = TypeVar("T")
 # How many seconds a caller waits for the database before it is told that there is none; SQLite's own wait for a lock is
 # shorter, so that it is the database that says so.
 PATIENCE: Final = 3.0
-_LOCK_WAIT_MS: Final = 2000
 _MOST_TOGETHER: Final = 256
-# Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
-_WRITERS_LOCK: Final = 30249
-# A server or a role may be set to tell of commits before they are on disk: what is paid would not outlive a crash.
-_TAKE_THE_WRITERS_LOCK: Final = (
-    f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK}), "
-    "CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END"
-)
-# PostgreSQL's undefined_table.
-_NO_SUCH_TABLE: Final = "42P01"
-# PEP 249 names errors the same in every driver, and SQLAlchemy names its own after them.
-_AWAY: Final = frozenset({"OperationalError", "InterfaceError", "InternalError", "DatabaseError"})
-_KINDS: Final = _AWAY | {"DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"}
 # Within how many seconds a database that is well says so, and for how long that is believed.
 _WELL_WITHIN: Final = 0.2
 _BELIEVED: Final = 1.0
@@ -55,7 +40,8 @@ class Database:
 
     def __init__(self, url: str, on_error: Callable[[], None]) -> None:
         self._on_error: Final = on_error
-        self._writer: Final = _open_writer(url, self._judged)
+        writing = open_autocommit(url)
+        self._writer: Final = Writer(writing, BEGINS[writing.dialect.name], self._judged)
         self._groups: Final[SimpleQueue[list[Job]]] = SimpleQueue()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -213,74 +199,3 @@ class Database:
         unavailable = DatabaseUnavailableError(str(getattr(error, "orig", error)))
         unavailable.__cause__ = error
         return unavailable
-
-
-def is_away(error: Exception) -> bool:
-    """Whether it is the database that failed: locked, gone, full or broken. Anything else is a fault of the work."""
-    if getattr(getattr(error, "orig", error), "sqlstate", None) == _NO_SUCH_TABLE:
-        return True  # it was away when we started, and is not migrated yet
-    kind = next((one.__name__ for one in type(error).__mro__ if one.__name__ in _KINDS), None)
-    return kind in _AWAY or isinstance(error, PoolTimeoutError)
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for another database."""
-    parsed = make_url(url)
-    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
-
-
-def open_engine(url: str, *, writes: bool, patience_ms: int = _LOCK_WAIT_MS) -> Engine:
-    """Connections to a database. One that writes begins each transaction as the only writer of all processes."""
-    engine = _engine(url, patience_ms)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "begin", _begin_immediate if writes else _begin)
-    elif writes:
-        event.listen(engine, "begin", _take_the_writers_lock)
-    return engine
-
-
-def _open_writer(url: str, judged: Callable[[Exception], Exception]) -> Writer:
-    engine = _engine(url, _LOCK_WAIT_MS, isolation_level="AUTOCOMMIT")
-    return Writer(engine, _BEGINS[engine.dialect.name], judged)
-
-
-# In one trip to the server, which only the unprepared can be.
-_BEGINS: Final[dict[str, Callable[[Any], object]]] = {
-    "sqlite": lambda cursor: cursor.execute("BEGIN IMMEDIATE"),
-    "postgresql": lambda cursor: cursor.execute(f"BEGIN; {_TAKE_THE_WRITERS_LOCK}", prepare=False),
-}
-
-
-def _engine(url: str, patience_ms: int, **options: Any) -> Engine:  # noqa: ANN401 - as `create_engine` takes them
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        arguments: dict[str, Any] = {"timeout": patience_ms / 1000, "check_same_thread": False}
-        engine = create_engine(parsed, connect_args=arguments, **options)
-        # The driver binds them by itself, but only after it looked for a form of their own, with two exceptions each.
-        sqlite3.register_adapter(type(None), lambda none: none)
-        sqlite3.register_adapter(bool, int)
-        event.listen(engine, "connect", _prepare_sqlite)
-        return engine
-    parsed = parsed.set(drivername="postgresql+psycopg")
-    settings = f"-c lock_timeout={patience_ms} -c statement_timeout={patience_ms}"
-    arguments = {"connect_timeout": 2, "options": settings, "application_name": "gateway302"}
-    return create_engine(parsed, connect_args=arguments, pool_size=2, pool_pre_ping=True, **options)
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - SQLAlchemy's own
-    # The driver must not begin transactions by itself: it would do so late, and not for reading.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _take_the_writers_lock(connection: Connection) -> None:
-    connection.execute(text(_TAKE_THE_WRITERS_LOCK))

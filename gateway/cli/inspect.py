@@ -12,8 +12,9 @@ import orjson
 from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.database import Database, sqlite_file
+from gateway.adapters.database import Database
 from gateway.adapters.embedded import running_in
+from gateway.adapters.engines import sqlite_file
 from gateway.adapters.migrations import is_current
 from gateway.adapters.redis_client import connect
 from gateway.adapters.redis_store import RedisStore

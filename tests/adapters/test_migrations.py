@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from gateway.adapters import migrations
-from gateway.adapters.database import open_engine, sqlite_file
+from gateway.adapters.engines import open_engine, sqlite_file
 from gateway.adapters.migrations import HEAD, VERSION_TABLE, WrongDatabaseError, is_current, upgrade
 from gateway.adapters.tables import METADATA
 from gateway.ports import DatabaseUnavailableError

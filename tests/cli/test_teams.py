@@ -8,7 +8,7 @@ import orjson
 import pytest
 from click.testing import Result
 
-from gateway.adapters.database import open_engine
+from gateway.adapters.engines import open_engine
 from gateway.adapters.rows import add_usage
 from gateway.adapters.tables import GENERATIONS
 from tests.cli.test_commands import run

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from gateway.adapters import database as module
-from gateway.adapters.database import Database, open_engine
+from gateway.adapters.database import Database
+from gateway.adapters.engines import open_engine
 from gateway.adapters.tables import WORKERS
 from gateway.adapters.writer import ApartError
 from gateway.ports import DatabaseUnavailableError

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
-from gateway.adapters.database import Database, open_engine
+from gateway.adapters.database import Database
+from gateway.adapters.engines import open_engine
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE, WORKERS
 from gateway.core.errors import GatewayError, Kind

@@ -23,7 +23,7 @@ import httpx
 import redis.asyncio
 from sqlalchemy import Row, func, select
 
-from gateway.adapters.database import is_away
+from gateway.adapters.engines import is_away
 from gateway.adapters.tables import BUDGETS, GENERATIONS
 from gateway.core.catalogue import MICRO
 from tests.faults.load import CUT_OFF, Errand

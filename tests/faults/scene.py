@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 from sqlalchemy import Engine, insert, update
 
-from gateway.adapters.database import open_engine
+from gateway.adapters.engines import open_engine
 from gateway.adapters.migrations import upgrade
 from gateway.adapters.tables import KEYS, REVISION, TEAMS
 from gateway.core.keys import KEY_LABEL, mint

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from gateway.adapters.database import is_away, open_engine, sqlite_file
+from gateway.adapters.engines import is_away, open_engine, sqlite_file
 from gateway.ports import DatabaseUnavailableError
 
 HEAD: Final = "0001"
