@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from gateway.adapters.commit_delay import CommitDelay
 from gateway.adapters.engines import BEGINS, is_away, open_autocommit, open_engine
+from gateway.adapters.sockets import Sockets
 from gateway.adapters.writer import Job, Writer
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
@@ -27,6 +28,8 @@ T = TypeVar("T")
 # How many seconds a caller waits for the database before it is told that there is none; SQLite's own wait for a lock is
 # shorter, so that it is the database that says so.
 PATIENCE: Final = 3.0
+# How many seconds a connection may be silent. A server that is well ends whatever takes it longer than two.
+SILENCE: Final = 10.0
 _MOST_TOGETHER: Final = 256
 # Within how many seconds a database that is well says so, and for how long that is believed.
 _WELL_WITHIN: Final = 0.2
@@ -41,6 +44,7 @@ class Database:
     def __init__(self, url: str, on_error: Callable[[], None]) -> None:
         self._on_error: Final = on_error
         writing = open_autocommit(url)
+        self._written: Final = Sockets(writing)
         self._writer: Final = Writer(writing, BEGINS[writing.dialect.name], self._judged)
         self._groups: Final[SimpleQueue[list[Job]]] = SimpleQueue()
         self._thread: Thread | None = None
@@ -52,6 +56,7 @@ class Database:
         self._alarm: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[None] | None = None
         self._reading: Final = open_engine(url, writes=False)
+        self._read_from: Final = Sockets(self._reading)
         self._readers: Final = ThreadPoolExecutor(2, "database-reader")
         self._well: asyncio.Task[bool] | None = None
         self._asked = -_BELIEVED
@@ -101,6 +106,7 @@ class Database:
         done, _ = await asyncio.wait((answer,), timeout=PATIENCE)
         if not done:
             answer.add_done_callback(hear)
+            loop.call_later(SILENCE - PATIENCE, self._stop_reading, answer)
             self._on_error()
             raise DatabaseUnavailableError
         return answer.result()
@@ -113,14 +119,21 @@ class Database:
         return await asyncio.shield(self._well)
 
     async def aclose(self) -> None:
-        """Finish what was begun, and let go of all connections."""
-        while self._waiting:
-            self._over = asyncio.get_running_loop().create_future()
-            await self._over
+        """Finish what was begun, and let go of all connections; one that is silent is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SILENCE):
+                while self._waiting:
+                    self._over = asyncio.get_running_loop().create_future()
+                    await self._over
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        await asyncio.to_thread(self._close)
+        closing = asyncio.get_running_loop().create_task(asyncio.to_thread(self._close))
+        await asyncio.wait((closing,), timeout=PATIENCE)
+        if not closing.done():
+            self._written.shut()
+            self._read_from.shut()
+        await closing
 
     async def _answers(self) -> bool:
         asked = asyncio.get_running_loop().create_task(
@@ -133,7 +146,9 @@ class Database:
     def _close(self) -> None:
         if self._thread is not None:
             self._groups.put([])  # nothing more to do
-            self._thread.join()
+            self._thread.join(SILENCE)
+            if self._thread.is_alive():
+                return
         self._writer.close()
         self._readers.shutdown()
         self._reading.dispose()
@@ -141,8 +156,9 @@ class Database:
     def _hand_over(self) -> None:
         if self._thread is None:
             # A daemon: what ends without closing its database must not wait for it for ever.
-            self._thread = Thread(target=self._take_turns, args=(self._loop,), name="database-writer", daemon=True)
-            self._thread.start()
+            thread = Thread(target=self._take_turns, args=(self._loop,), name="database-writer", daemon=True)
+            thread.start()
+            self._thread = thread
         jobs, self._jobs = self._jobs, []
         for start in range(0, len(jobs), _MOST_TOGETHER):
             self._groups.put(jobs[start : start + _MOST_TOGETHER])
@@ -180,10 +196,21 @@ class Database:
             if job.since + PATIENCE > loop.time():
                 self._alarm = loop.call_at(job.since + PATIENCE, self._tell_the_late, loop)
                 return
-            self._is_stuck = True
+            if not self._is_stuck:
+                self._is_stuck = True
+                loop.call_at(job.since + SILENCE, self._stop_writing, job)
             if not job.done.done():
                 self._on_error()
                 job.done.set_exception(DatabaseUnavailableError())
+
+    def _stop_writing(self, job: Job) -> None:
+        if self._loop is not None and self._waiting and self._waiting[0] is job:
+            self._written.shut()
+            self._loop.call_later(SILENCE, self._stop_writing, job)
+
+    def _stop_reading(self, answer: asyncio.Future[Any]) -> None:
+        if not answer.done():
+            self._read_from.shut()
 
     def _read(self, work: Work[T]) -> T:
         try:

@@ -9,6 +9,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 _LOCK_WAIT_MS: Final = 2000
+# A server whose machine or network is gone says nothing, and the kernel would wait for quarter of an hour. In seconds,
+# the last one in milliseconds; a URL may have others.
+_TCP: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 # Any number will do, as long as every gateway takes the same: "302" and "gw" on a keypad.
 _WRITERS_LOCK: Final = 30249
 # A server or a role may be set to tell of commits before they are on disk: what is paid would not outlive a crash.
@@ -73,6 +76,7 @@ def _engine(url: str, patience_ms: int, **options: Any) -> Engine:  # noqa: ANN4
     parsed = parsed.set(drivername="postgresql+psycopg")
     settings = f"-c lock_timeout={patience_ms} -c statement_timeout={patience_ms}"
     arguments = {"connect_timeout": 2, "options": settings, "application_name": "gateway302"}
+    arguments |= {name: value for name, value in _TCP.items() if name not in parsed.query}
     return create_engine(parsed, connect_args=arguments, pool_size=2, pool_pre_ping=True, **options)
 
 

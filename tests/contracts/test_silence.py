@@ -1,0 +1,132 @@
+"""PostgreSQL behind a proxy that falls silent: what waits on its connections gives them up, and opens others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import make_url, text
+
+from gateway.adapters import database as module
+from gateway.adapters.database import Database
+from gateway.ports import DatabaseUnavailableError
+from tests.postgres import Postgres
+
+PATIENCE, SILENCE = 0.2, 0.6
+LONG = 30.0
+
+
+class Proxy:
+    """Carries connections to a server's socket; those that are open when it is silenced carry nothing any more."""
+
+    def __init__(self, to: str) -> None:
+        self._to = to
+        self._heard = asyncio.Event()
+        self._heard.set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def silence(self) -> None:
+        self._heard.clear()
+        self._heard = asyncio.Event()
+        self._heard.set()
+
+    async def aclose(self) -> None:
+        self._server.close()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, questions = await asyncio.open_unix_connection(self._to)
+        self._writers += [writer, questions]
+        for source, sink in ((reader, questions), (answers, writer)):
+            self._pumps.add(asyncio.create_task(self._pump(source, sink, self._heard)))
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, heard: asyncio.Event) -> None:
+        while data := await source.read(65_536):
+            await heard.wait()
+            sink.write(data)
+        sink.close()
+
+
+@pytest.fixture
+async def proxy(postgres: Postgres) -> AsyncIterator[Proxy]:
+    proxy = Proxy(f"{make_url(postgres.url()).query['host']}/.s.PGSQL.5432")
+    yield proxy
+    await proxy.aclose()
+
+
+@pytest.fixture
+async def database(proxy: Proxy, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Database:
+    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(module, "SILENCE", SILENCE)
+    url = make_url(postgres.url(postgres.create()))
+    return Database(f"postgresql://postgres@127.0.0.1:{await proxy.start()}/{url.database}", lambda: None)
+
+
+async def writes(database: Database) -> int:
+    """Write until it is written; how often that took."""
+    for attempt in range(1, 1000):
+        try:
+            await database.write(lambda connection: connection.scalar(text("SELECT 1")))
+        except DatabaseUnavailableError:
+            await asyncio.sleep(PATIENCE / 10)  # as one that asks again
+        else:
+            return attempt
+    raise AssertionError
+
+
+async def reads(database: Database) -> int:
+    """As `writes`, for reading."""
+    for attempt in range(1, 1000):
+        try:
+            await database.read(lambda connection: connection.scalar(text("SELECT 1")))
+        except DatabaseUnavailableError:
+            continue
+        else:
+            return attempt
+    raise AssertionError
+
+
+async def test_what_is_written_after_a_silence_is_written_on_another_connection(
+    database: Database, proxy: Proxy
+) -> None:
+    await writes(database)
+
+    proxy.silence()
+
+    async with asyncio.timeout(LONG):
+        assert await writes(database) > 1
+    await database.aclose()
+
+
+async def test_what_is_read_after_a_silence_is_read_on_another_connection(database: Database, proxy: Proxy) -> None:
+    await asyncio.gather(*(reads(database) for _ in range(4)))
+
+    proxy.silence()
+
+    async with asyncio.timeout(LONG):
+        assert await reads(database) > 1
+    await database.aclose()
+
+
+async def test_a_silent_database_does_not_hold_up_the_end(database: Database, proxy: Proxy) -> None:
+    await writes(database)
+    await reads(database)
+
+    proxy.silence()
+    with pytest.raises(DatabaseUnavailableError):
+        await database.write(lambda connection: connection.scalar(text("SELECT 1")))
+    with pytest.raises(DatabaseUnavailableError):
+        await database.read(lambda connection: connection.scalar(text("SELECT 1")))
+
+    async with asyncio.timeout(LONG):
+        await database.aclose()
