@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing.connection import wait
 from socket import socket
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
@@ -21,9 +21,12 @@ from gateway.cli.listening import Listener
 from gateway.flights import Drain
 from gateway.lifetime import DRAIN
 
+# So many seconds whoever waits for an answer still has where the end is asked for twice.
+_HURRIED: Final = 1
+
 
 class DrainingServer(Server):
-    """A server that ends when the application's drain is over; a second signal ends it at once.
+    """A server that ends when the application's drain is over; a second signal ends it in seconds.
 
     It listens by itself: uvicorn's own way, through uvloop, leaves new connections waiting where many are open.
     """
@@ -36,6 +39,8 @@ class DrainingServer(Server):
             return
         if drain.draining:
             drain.hurry()
+            if not drain.left:
+                self.config.timeout_graceful_shutdown = _HURRIED
         drain.begin()
         if sig == signal.SIGINT:
             # Somebody sits at the terminal: Ctrl+C ends uvicorn as ever, and what is in flight is still waited for.

@@ -1,5 +1,6 @@
 """The end of a process: nothing new is paid for, and what is in flight lands, up to a deadline."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from gateway.core.errors import GatewayError, Kind
@@ -9,8 +10,12 @@ from gateway.ports import Clock
 _ONE_SIGNAL: Final = 3.0
 
 
+class _Flight(Protocol):
+    def done(self) -> bool: ...
+
+
 class _Flights(Protocol):
-    def __len__(self) -> int: ...
+    def under_way(self) -> Sequence[_Flight]: ...
 
 
 class Drain:
@@ -26,6 +31,7 @@ class Drain:
         self._delay: Final = delay
         self._timeout: Final = timeout
         self._since: float | None = None
+        self._waited_for: Sequence[_Flight] = ()
 
     @property
     def draining(self) -> bool:
@@ -52,6 +58,8 @@ class Drain:
         """Take on no more paid work; may be called by a signal's handler."""
         if self._since is None:
             self._since = self._clock.monotonic()
+            # Those that begin from now on pay for nothing, and may never cease to come.
+            self._waited_for = self._flights.under_way()
 
     def hurry(self) -> None:
         """Wait for nothing any more, unless it has only just begun: then it is the same signal by another way."""
@@ -64,4 +72,5 @@ class Drain:
         if self._since is None:
             return False
         waited = self._clock.monotonic() - self._since
-        return waited >= self._timeout or (waited >= self._delay and len(self._flights) == 0)
+        has_landed = all(flight.done() for flight in self._waited_for)
+        return waited >= self._timeout or (waited >= self._delay and has_landed)

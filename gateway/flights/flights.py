@@ -52,8 +52,9 @@ class Flights(Generic[T]):
         self._tasks: Final[set[asyncio.Task[T | GatewayError]]] = set()
         self._lingering: Final[deque[tuple[float, str, Audience]]] = deque()
 
-    def __len__(self) -> int:
-        return len(self._tasks)
+    def under_way(self) -> list["asyncio.Task[T | GatewayError]"]:
+        """Those that have not landed."""
+        return list(self._tasks)
 
     async def join(
         self,

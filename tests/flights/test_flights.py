@@ -72,7 +72,7 @@ async def test_others_have_their_own(flights: Flights[str]) -> None:
     call = Call()
     waiters = [waiting(flights, key, call) for key in ("a", "b", "c")]
     await settled()
-    assert (call.begun, len(flights)) == (3, 3)
+    assert (call.begun, len(flights.under_way())) == (3, 3)
     call.land.set()
 
     assert [(await waiter).joined for waiter in waiters] == [False] * 3
@@ -196,7 +196,7 @@ async def test_draining_waits_for_every_call_also_for_those_begun_meanwhile(flig
 
     await draining
 
-    assert len(flights) == 0
+    assert not flights.under_way()
     assert (await other).value == "picture"
 
 
@@ -312,4 +312,4 @@ async def test_who_waits_for_a_flight_that_is_cancelled_before_it_began_is_cance
 
     with pytest.raises(asyncio.CancelledError):
         await waiter
-    assert (call.begun, observer.in_flight, len(flights)) == (0, 0, 0)
+    assert (call.begun, observer.in_flight, len(flights.under_way())) == (0, 0, 0)
