@@ -5,9 +5,13 @@ request.
 """
 
 import logging
+import math
 import os
+import select
+import stat
 import threading
 import traceback
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,6 +32,7 @@ class LineLog:
 
     def __init__(self, descriptor: int, clock: Clock) -> None:
         self._descriptor: Final = descriptor
+        self._most_at_once: Final = _most_at_once(descriptor)
         self._clock: Final = clock
         self._waiting: list[bytes] = []
         self._dropped = 0
@@ -82,13 +87,24 @@ class LineLog:
         if self._dropped:
             lines.append(orjson.dumps({"level": "warning", "event": "log", "dropped_lines": self._dropped}))
             self._dropped = 0
-        data = memoryview(b"\n".join(lines) + b"\n")
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            for piece in self._pieces(lines):
+                data = memoryview(piece)
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
         except OSError:
             # Nobody reads the log any more (a closed pipe): the requests go on.
             return
+
+    def _pieces(self, lines: list[bytes]) -> Iterator[bytes]:
+        """Whole lines, together as long as what other workers write at the same time does not come in between."""
+        begin, size = 0, 0
+        for index, line in enumerate(lines):
+            size += len(line) + 1
+            if size > self._most_at_once and index > begin:
+                yield b"\n".join([*lines[begin:index], b""])
+                begin, size = index, len(line) + 1
+        yield b"\n".join([*lines[begin:], b""])
 
 
 class Bridge(logging.Handler):
@@ -104,6 +120,15 @@ class Bridge(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             fields["error"] = describe(record.exc_info[1])
         self._lines.write(record.levelname.lower(), "log", fields)
+
+
+def _most_at_once(descriptor: int) -> float:
+    """How many bytes one write takes as a whole: a file any, a pipe no more than this (pipe(7))."""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:  # it was closed before we began: nobody reads this log
+        is_file = False
+    return math.inf if is_file else select.PIPE_BUF
 
 
 def describe(error: BaseException) -> dict[str, Any]:

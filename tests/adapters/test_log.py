@@ -53,6 +53,25 @@ def test_a_request_is_a_line(tmp_path: Path) -> None:
     ]
 
 
+def test_lines_of_several_workers_on_one_pipe_stay_whole() -> None:
+    ours, theirs = os.pipe()
+    logs = [LineLog(theirs, FakeClock()) for _ in range(4)]
+    for number in range(2000):
+        for log in logs:
+            log.write("info", "test", {"number": number})
+    closing = [threading.Thread(target=log.close) for log in logs]
+    for thread in closing:
+        thread.start()
+
+    with os.fdopen(ours, "rb") as pipe:
+        numbers = [orjson.loads(pipe.readline())["number"] for _ in range(2000 * len(logs))]
+
+    for thread in closing:
+        thread.join()
+    os.close(theirs)
+    assert sorted(numbers) == sorted(4 * [*range(2000)])
+
+
 @pytest.mark.parametrize(("status", "level"), [(200, "info"), (404, "info"), (500, "error"), (504, "error")])
 def test_only_what_the_server_did_wrong_is_an_error(tmp_path: Path, status: int, level: str) -> None:
     outcome = Outcome(request_id="req_1", method="POST")

@@ -30,7 +30,7 @@ def test_who_asks_for_the_end_twice_does_not_wait_for_answers() -> None:
     clock = FakeClock()
     drain = Drain(Never(), clock, 0.0, 290.0)
     server = DrainingServer(uvicorn.Config("gateway.app:create", timeout_graceful_shutdown=30))
-    server.lifespan = SimpleNamespace(state={DRAIN: drain})  # type: ignore[assignment]  # all that is asked of it
+    server.lifespan = SimpleNamespace(state={DRAIN: drain})
 
     server.handle_exit(signal.SIGTERM, None)
     clock.advance(4)
