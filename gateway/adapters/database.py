@@ -186,7 +186,7 @@ class Database:
                 job.done.set_exception(result)
             else:
                 job.done.set_result(result)
-        if self._over is not None and not self._waiting:
+        if self._over is not None and not self._over.done() and not self._waiting:
             self._over.set_result(None)
             self._over = None
 

@@ -21,7 +21,8 @@ class Sockets:
         self._connections: Final[WeakSet[Any]] = WeakSet()
         self._lock: Final = Lock()  # every thread makes connections of its own
         if engine.dialect.name == "postgresql":
-            event.listen(engine, "connect", self._add)
+            # Before Core's own, which asks the server its version on the first of them.
+            event.listen(engine, "connect", self._add, insert=True)
 
     def shut(self) -> None:
         """Shut all of them: whoever waits on one, in any thread, is told that it is lost, and opens another."""

@@ -183,4 +183,4 @@ def _lingers(row: Generation, draft: Draft, here: float) -> float:
         lingers = max(lingers, _LINGER_UNSEEN)
     waited = 0.0 if draft.looked is None else here - draft.looked
     # One that was kept for less than that is not wanted any longer, but by whoever has waited all the time.
-    return min(lingers, max(_LINGER, row.ttl)) + waited
+    return min(lingers, max(_LINGER, row.ttl) + draft.lag) + waited

@@ -64,7 +64,8 @@ def test_a_picture_is_joined_no_longer_than_it_was_to_be_kept(ttl: int) -> None:
 
     assert is_joined(row(ttl=ttl), shortly - 0.1, 0.0, saw=False)
     assert not is_joined(row(ttl=ttl), shortly + 0.1, 0.0, saw=False)
-    assert not is_joined(row(ttl=ttl), shortly + 0.1, 0.0, lag=60.0)
+    assert is_joined(row(ttl=ttl), 59.9, 0.0, lag=60.0)
+    assert not is_joined(row(ttl=ttl), 60.1 + shortly, 0.0, lag=60.0)
     assert is_joined(row(ttl=ttl), 29.9 + shortly, 30.0, saw=False)
 
 
