@@ -31,7 +31,7 @@ class Drain:
         self._delay: Final = delay
         self._timeout: Final = timeout
         self._since: float | None = None
-        self._waited_for: Sequence[_Flight] = ()
+        self._seen: Sequence[_Flight] = ()
 
     @property
     def draining(self) -> bool:
@@ -58,8 +58,7 @@ class Drain:
         """Take on no more paid work; may be called by a signal's handler."""
         if self._since is None:
             self._since = self._clock.monotonic()
-            # Those that begin from now on pay for nothing, and may never cease to come.
-            self._waited_for = self._flights.under_way()
+            self._seen = self._flights.under_way()
 
     def hurry(self) -> None:
         """Wait for nothing any more, unless it has only just begun: then it is the same signal by another way."""
@@ -68,9 +67,14 @@ class Drain:
             self._since = now - self._timeout
 
     def is_over(self) -> bool:
-        """Whether the process may end."""
+        """Whether the process may end; asked again and again.
+
+        What begins in the meantime pays for nothing, and may never cease to come: it is refused at once, or joins what
+        another process pays. So only those are waited for that were in flight the last time too.
+        """
         if self._since is None:
             return False
         waited = self._clock.monotonic() - self._since
-        has_landed = all(flight.done() for flight in self._waited_for)
+        has_landed = all(flight.done() for flight in self._seen)
+        self._seen = self._flights.under_way()
         return waited >= self._timeout or (waited >= self._delay and has_landed)

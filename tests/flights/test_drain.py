@@ -21,14 +21,29 @@ class Air(list[Flight]):
         return [flight for flight in self if not flight.is_over]
 
 
-def test_it_is_over_when_what_was_in_flight_has_landed_whatever_comes_after() -> None:
+def test_it_is_over_when_all_has_landed_but_for_what_is_refused_meanwhile() -> None:
     air, clock = Air([Flight(), Flight()]), FakeClock()
     drain = Drain(air, clock, 1.0, 290.0)
     assert not drain.is_over()
 
     drain.begin()
     clock.advance(1)
+    air[0].is_over = True
+    assert not drain.is_over()
+    air[1].is_over = True
     air.append(Flight())
+
+    assert drain.is_over()
+
+
+def test_who_joins_the_call_of_another_process_meanwhile_is_waited_for() -> None:
+    air, clock = Air([Flight()]), FakeClock()
+    drain = Drain(air, clock, 1.0, 290.0)
+    drain.begin()
+    clock.advance(1)
+    air.append(Flight())
+    assert not drain.is_over()
+
     air[0].is_over = True
     assert not drain.is_over()
     air[1].is_over = True
