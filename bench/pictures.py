@@ -24,7 +24,7 @@ def measure_pictures(measuring: Measuring, servers: list[Server], gateway: Gatew
     passing = [replace(server, path=READY, expect=TOLD) for server in servers if server.name == "nginx"]
     gateway = replace(gateway, expect=TOLD)
     ask(gateway, Prompts(first=0))
-    time.sleep(QUIET)
+    time.sleep(QUIET)  # what the first answer made it do in the background is over then
     found.stalled_bytes = -proc.resident_bytes(gateway.pid)
     ask(gateway, Prompts(megabytes=4))
     found.stalled_bytes += _stall(measuring, gateway)

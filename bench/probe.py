@@ -44,7 +44,7 @@ def probe(port: int, path: str, every: float, seconds: float, watch: int) -> Pro
         if answer.status != 200:
             raise SystemExit(f"GET {path} answered {answer.status}")
         took.append(time.perf_counter() - began)
-        time.sleep(max(0.0, every - took[-1]))
+        time.sleep(max(0.0, every - took[-1]))  # the pace that was asked for
     held_up = proc.held_up_seconds(watch) - held_up
     took.sort()
     return Probed(
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--watch", type=int, required=True, help="the process to tell the held-up time of")
     parser.add_argument("--first", action="store_true", help="take precedence over other processes, where allowed")
     options = parser.parse_args()
-    time.sleep(options.delay)
+    time.sleep(options.delay)  # until the window of the load beside it begins
     if options.first:
         with contextlib.suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

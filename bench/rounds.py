@@ -144,7 +144,7 @@ def measure(measuring: Measuring, servers: list[Server], gateway: Gateway) -> Ro
     direct = [server for server in servers if server.name == "direct"]
     found = measuring.round
     ask(gateway, Prompts(first=0))
-    time.sleep(QUIET)
+    time.sleep(QUIET)  # an idle worker is measured, not one that has just started
     found.idle_bytes = proc.resident_bytes(gateway.pid)
     for server in (*direct, *passing, gateway):
         found.runs[THOUSAND.name, server.name] = measuring.probed(THOUSAND, server)
@@ -166,7 +166,7 @@ def count_commands(found: Round, gateway: Gateway) -> None:
     """Count what one hit after the other asks of the store, less what the store is asked while nothing happens."""
     ask(gateway, Prompts())
     before = _counted(gateway)
-    time.sleep(QUIET)
+    time.sleep(QUIET)  # so long the store's own commands are counted
     between = _counted(gateway)
     began = time.monotonic()
     ask(gateway, Prompts(), times=HITS, expect=gateway.cache_marks["hit"].encode())

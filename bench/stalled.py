@@ -39,11 +39,11 @@ def stall(port: int, readers: int, megabytes: int, seconds: float, watch: int) -
         ]
         for connection in connections:
             connection.sendall(prompts.next()[0])
-            time.sleep(RAMP / readers)
+            time.sleep(RAMP / readers)  # they come one after the other, as readers do
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             peak = max(peak, proc.resident_bytes(watch))
-            time.sleep(SAMPLE_EVERY)
+            time.sleep(SAMPLE_EVERY)  # the kernel tells of no peak but that of the whole life
         for connection in connections:
             check(answer_of(connection), megabytes)
             peak = max(peak, proc.resident_bytes(watch))

@@ -148,7 +148,7 @@ class Database:
             self._groups.put([])  # nothing more to do
             self._thread.join(SILENCE)
             if self._thread.is_alive():
-                return
+                return  # what it works on is not closed under it: a disk that does not answer cannot be shut
         self._writer.close()
         self._readers.shutdown()
         self._reading.dispose()
@@ -198,15 +198,15 @@ class Database:
                 return
             if not self._is_stuck:
                 self._is_stuck = True
-                loop.call_at(job.since + SILENCE, self._stop_writing, job)
+                loop.call_at(job.since + SILENCE, self._stop_writing, loop, job)
             if not job.done.done():
                 self._on_error()
                 job.done.set_exception(DatabaseUnavailableError())
 
-    def _stop_writing(self, job: Job) -> None:
-        if self._loop is not None and self._waiting and self._waiting[0] is job:
+    def _stop_writing(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
+        if self._waiting and self._waiting[0] is job:
             self._written.shut()
-            self._loop.call_later(SILENCE, self._stop_writing, job)
+            loop.call_later(SILENCE, self._stop_writing, loop, job)
 
     def _stop_reading(self, answer: asyncio.Future[Any]) -> None:
         if not answer.done():

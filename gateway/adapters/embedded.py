@@ -132,7 +132,7 @@ class EmbeddedValkey:
                     "GATEWAY_REDIS_URL names a Redis to use instead"
                 )
                 raise EmbeddedError(message)
-            time.sleep(0.01)
+            time.sleep(0.01)  # it tells nobody when it listens
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -17,7 +17,7 @@ from gateway.core.ledger import Draft, Generation, Moment, State, earlier
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
-# Of a fingerprint: what could be joined is among the latest, and a picture may be drawn afresh without end.
+# Of a fingerprint, which may be drawn afresh without end: what is older than so many such draws is not found.
 _MOST_EARLIER: Final = 50
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64

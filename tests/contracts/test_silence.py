@@ -1,13 +1,13 @@
 """PostgreSQL behind a proxy that falls silent: what waits on its connections gives them up, and opens others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import Connection, make_url, text
 
 from gateway.adapters import database as module
-from gateway.adapters.database import Database
+from gateway.adapters.database import Database, Work
 from gateway.ports import DatabaseUnavailableError
 from tests.postgres import Postgres
 
@@ -20,8 +20,6 @@ class Proxy:
 
     def __init__(self, to: str) -> None:
         self._to = to
-        self._heard = asyncio.Event()
-        self._heard.set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -31,14 +29,12 @@ class Proxy:
         return port
 
     def silence(self) -> None:
-        self._heard.clear()
-        self._heard = asyncio.Event()
-        self._heard.set()
+        for pump in self._pumps:
+            pump.cancel()
 
     async def aclose(self) -> None:
         self._server.close()
-        for pump in self._pumps:
-            pump.cancel()
+        self.silence()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         for writer in self._writers:
             writer.close()
@@ -48,11 +44,10 @@ class Proxy:
         answers, questions = await asyncio.open_unix_connection(self._to)
         self._writers += [writer, questions]
         for source, sink in ((reader, questions), (answers, writer)):
-            self._pumps.add(asyncio.create_task(self._pump(source, sink, self._heard)))
+            self._pumps.add(asyncio.create_task(self._pump(source, sink)))
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, heard: asyncio.Event) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65_536):
-            await heard.wait()
             sink.write(data)
         sink.close()
 
@@ -72,25 +67,17 @@ async def database(proxy: Proxy, postgres: Postgres, monkeypatch: pytest.MonkeyP
     return Database(f"postgresql://postgres@127.0.0.1:{await proxy.start()}/{url.database}", lambda: None)
 
 
-async def writes(database: Database) -> int:
-    """Write until it is written; how often that took."""
+def one(connection: Connection) -> object:
+    return connection.scalar(text("SELECT 1"))
+
+
+async def attempts(ask: Callable[[Work[object]], Awaitable[object]]) -> int:
+    """Write or read until it is done; how often that took."""
     for attempt in range(1, 1000):
         try:
-            await database.write(lambda connection: connection.scalar(text("SELECT 1")))
+            await ask(one)
         except DatabaseUnavailableError:
             await asyncio.sleep(PATIENCE / 10)  # as one that asks again
-        else:
-            return attempt
-    raise AssertionError
-
-
-async def reads(database: Database) -> int:
-    """As `writes`, for reading."""
-    for attempt in range(1, 1000):
-        try:
-            await database.read(lambda connection: connection.scalar(text("SELECT 1")))
-        except DatabaseUnavailableError:
-            continue
         else:
             return attempt
     raise AssertionError
@@ -99,34 +86,34 @@ async def reads(database: Database) -> int:
 async def test_what_is_written_after_a_silence_is_written_on_another_connection(
     database: Database, proxy: Proxy
 ) -> None:
-    await writes(database)
+    await attempts(database.write)
 
     proxy.silence()
 
     async with asyncio.timeout(LONG):
-        assert await writes(database) > 1
+        assert await attempts(database.write) > 1
     await database.aclose()
 
 
 async def test_what_is_read_after_a_silence_is_read_on_another_connection(database: Database, proxy: Proxy) -> None:
-    await asyncio.gather(*(reads(database) for _ in range(4)))
+    await asyncio.gather(*(attempts(database.read) for _ in range(4)))
 
     proxy.silence()
 
     async with asyncio.timeout(LONG):
-        assert await reads(database) > 1
+        assert await attempts(database.read) > 1
     await database.aclose()
 
 
 async def test_a_silent_database_does_not_hold_up_the_end(database: Database, proxy: Proxy) -> None:
-    await writes(database)
-    await reads(database)
+    await attempts(database.write)
+    await attempts(database.read)
 
     proxy.silence()
     with pytest.raises(DatabaseUnavailableError):
-        await database.write(lambda connection: connection.scalar(text("SELECT 1")))
+        await database.write(one)
     with pytest.raises(DatabaseUnavailableError):
-        await database.read(lambda connection: connection.scalar(text("SELECT 1")))
+        await database.read(one)
 
     async with asyncio.timeout(LONG):
         await database.aclose()
