@@ -98,7 +98,10 @@ class Postgres:
         """Where the other user can run it: a copy, if it lies in a folder that is closed to them."""
         if self._user is None or all(parent.stat().st_mode & stat.S_IXOTH for parent in installed.parents):
             return installed
-        return Path(shutil.copytree(installed, self._folder / "installed"))
+        package = installed.parent
+        libraries = package.with_name(f"{package.name}.libs")  # which its programs look for beside the package
+        shutil.copytree(libraries, self._folder / libraries.name)
+        return Path(shutil.copytree(installed, self._folder / package.name / installed.name))
 
 
 def _installed() -> Path:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -185,6 +186,7 @@ def test_a_misspelt_variable_is_warned_of(tmp_path: Path) -> None:
     assert "did you mean GATEWAY_CACHE_TTL" in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
 @pytest.mark.parametrize("command", ["demo", "serve"])
 def test_a_fresh_key_is_printed_with_a_line_that_draws(simulator: Simulator, tmp_path: Path, command: str) -> None:
     env = {"GATEWAY_DATA_DIR": str(tmp_path)} if command == "demo" else settings(simulator.url, tmp_path)
