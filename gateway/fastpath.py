@@ -30,7 +30,8 @@ class KeptOrder:
         self._usage: Final = order.usage
         self._adjustments: Final = order.plan.adjustments
         self._fingerprints: Final = [payload.fingerprint for payload in order.plan.payloads]
-        self._names: Final = [gateway.cache.name(fingerprint) for fingerprint in self._fingerprints]
+        names = [gateway.cache.name(fingerprint) for fingerprint in self._fingerprints]
+        self._admit: Final = gateway.limiter.kept_admission(order.caller, names)
 
     @property
     def gateway(self) -> Gateway | None:
@@ -44,7 +45,7 @@ class KeptOrder:
         if gateway is None or caller is None or not self._may(gateway, caller):
             tell(None)
         else:
-            gateway.limiter.admit_kept(caller, self._names, partial(self._admitted, gateway, tell))
+            self._admit(partial(self._admitted, gateway, tell))
 
     def _may(self, gateway: Gateway, caller: Caller) -> bool:
         if caller is not self._caller and caller != self._caller:

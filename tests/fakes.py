@@ -14,7 +14,7 @@ from gateway.core.errors import GatewayError, Kind
 from gateway.core.jobs import Ended, Job, JobState, Receipt, Wanted
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation, Moment, State, earlier
-from gateway.core.limits import Admission, Verdict, limits_of, refused
+from gateway.core.limits import Admission, OnAdmission, Verdict, limits_of, refused
 from gateway.core.outcome import Outcome
 from gateway.core.picture import media_type, size_of
 from gateway.core.repeats import Repeat, reused
@@ -309,7 +309,10 @@ class MemoryLimiter:
             raise refused(verdict.refusal, verdict.standings)
         return Admission(verdict.standings, found, verdict.leased)
 
-    def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
+    def kept_admission(self, caller: Caller, lookups: Sequence[str]) -> Callable[[OnAdmission], None]:
+        return lambda tell: self._admit_kept(caller, lookups, tell)
+
+    def _admit_kept(self, caller: Caller, lookups: Sequence[str], tell: OnAdmission) -> None:
         self.record("admit kept")
         found = [self.kept.get(name) for name in lookups]
         if None in found:

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import hiredis
 from redis.asyncio.connection import parse_url
@@ -27,6 +27,13 @@ _NOTHING: Final = object()
 _PLAIN: Final = frozenset({"host", "port", "path", "db", "username", "password"})
 
 Command = tuple[str | bytes | float, ...]
+
+
+class Prepared(NamedTuple):
+    """A command that is sent again and again, and how it is written."""
+
+    command: Command
+    packed: bytes
 
 
 class Waiter(Protocol):
@@ -70,6 +77,33 @@ class Unawaited:
         """Pass over what went wrong: the store counts it."""
         if isinstance(error, NoScriptError):
             self._on_unknown()
+
+
+class Told:
+    """Tells a reply, or None where there is none, in the very turn of the loop in which it came."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[Any], None]) -> None:
+        self._loop: Final = loop
+        self._tell: Final = tell
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of whoever sent the command."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Never: the reply is always told."""
+        return False
+
+    def set_result(self, reply: object, /) -> None:
+        """Tell it. What goes wrong with that is not the connection's, and goes where it goes for a future."""
+        try:
+            self._tell(reply)
+        except Exception as error:  # noqa: BLE001
+            self._loop.call_exception_handler({"message": "A reply was told in vain.", "exception": error})
+
+    def set_exception(self, _error: Exception, /) -> None:
+        """Tell that there is none."""
+        self.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)

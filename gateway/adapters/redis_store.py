@@ -15,7 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
 from gateway.adapters.redis_client import Pipelines, connect
-from gateway.adapters.redis_connection import Address, Command, Unawaited, Waiter
+from gateway.adapters.redis_connection import Address, Command, Prepared, Told, Unawaited, Waiter, packed
 from gateway.adapters.redis_link import Link
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -35,7 +35,7 @@ Pending = asyncio.Future[Any]
 class _Carrier(Protocol):
     """How commands reach Redis; what its methods promise stands with `Link`."""
 
-    def send(self, command: Command, waiter: Waiter) -> None: ...
+    def send(self, command: Command | Prepared, waiter: Waiter) -> None: ...
     def send_lazily(self, command: Command, waiter: Waiter) -> None: ...
     def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None: ...
     async def ping(self) -> None: ...
@@ -108,7 +108,7 @@ class RedisStore:
         """Run a script that nobody waits for; where Redis is away it is dropped."""
         if self._probe is None:
             waiter = Unawaited(self._running_loop(), lambda: self.post(*_in_full(source, keys, arguments)))
-            self._carrier.send(("EVALSHA", self._digest(source), len(keys), *keys, *arguments), waiter)
+            self._carrier.send(self._by_digest(source, keys, arguments), waiter)
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Tell of each word on a channel that was subscribed to, by the channel's name, until cancelled.
@@ -147,17 +147,9 @@ class RedisStore:
         Raises:
             StoreUnavailableError: as `execute`.
         """
-        return await self.start_look_up(*keys)
-
-    def start_look_up(self, *keys: str) -> asyncio.Future[list[bytes | None]]:
-        """As `look_up`, without waiting.
-
-        Raises:
-            StoreUnavailableError: as `start`.
-        """
-        waiter = self._waiter()
+        waiter: asyncio.Future[list[bytes | None]] = self._waiter()
         self._carrier.look_up(keys, waiter)
-        return waiter
+        return await waiter
 
     async def run_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> object:
         """Run a Lua script on keys of one server; only one that does not know it yet is sent the source.
@@ -166,19 +158,27 @@ class RedisStore:
             StoreUnavailableError: as `execute`.
         """
         try:
-            return await self.start_script(source, keys, *arguments)
+            return await self.start(*self._by_digest(source, keys, arguments))
         except NoScriptError:
             return await self.execute(*_in_full(source, keys, arguments))  # nothing has run
 
-    def start_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Pending:
-        """As `run_script`, without waiting; the future has a NoScriptError for a server that does not know the script.
+    def prepare_look_up(self, *keys: str) -> Prepared:
+        """Prepare a `look_up` that is `ask`ed again and again."""
+        return _prepared(("MGET", *keys))
 
-        Raises:
-            StoreUnavailableError: no answer is to be expected; what goes wrong later is the future's.
+    def prepare_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Prepared:
+        """Prepare a script that is `ask`ed again and again, for a server that knows it."""
+        return _prepared(self._by_digest(source, keys, arguments))
+
+    def ask(self, prepared: Prepared, tell: Callable[[Any], None]) -> None:
+        """Run what was prepared, without waiting: `tell` hears the reply, or None where there is none to be had.
+
+        That is perhaps at once; and so it is where the server does not know the script.
         """
-        waiter = self._waiter()
-        self._carrier.send(("EVALSHA", self._digest(source), len(keys), *keys, *arguments), waiter)
-        return waiter
+        if self._probe is None:
+            self._carrier.send(prepared, Told(self._running_loop(), tell))
+        else:
+            tell(None)
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -193,11 +193,11 @@ class RedisStore:
             with contextlib.suppress(Exception), Deadline(TIMEOUT):
                 await what(self._pubsub)
 
-    def _digest(self, source: str) -> str:
+    def _by_digest(self, source: str, keys: Sequence[str], arguments: Command) -> Command:
         digest = self._digests.get(source)
         if digest is None:
             digest = self._digests[source] = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        return digest
+        return ("EVALSHA", digest, len(keys), *keys, *arguments)
 
     def _waiter(self) -> Pending:
         if self._probe is not None:
@@ -228,6 +228,10 @@ class RedisStore:
 def _in_full(source: str, keys: Sequence[str], arguments: Command) -> Command:
     """A script with its source. EVAL goes to the keys' own server in a cluster, where SCRIPT LOAD would not."""
     return ("EVAL", source, len(keys), *keys, *arguments)
+
+
+def _prepared(command: Command) -> Prepared:
+    return Prepared(command, packed(command))
 
 
 def _is_cancelled() -> bool:

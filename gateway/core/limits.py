@@ -3,7 +3,7 @@
 All limits of a request, the key's and the team's, are decided together: none is taken where one refuses.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -84,6 +84,10 @@ class Admission(msgspec.Struct, frozen=True):
     standings: tuple[Standing, ...] = ()
     found: list[bytes | None] | None = None
     leased: bool = False
+
+
+OnAdmission = Callable[[Admission | None], None]
+"""Is told of an admission, or None where there was none."""
 
 
 def limits_of(caller: Caller) -> tuple[Limit, ...]:

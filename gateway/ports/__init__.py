@@ -10,7 +10,7 @@ from gateway.core.entry import Entry
 from gateway.core.held import Held
 from gateway.core.keys import Caller
 from gateway.core.ledger import Draft, Ending, Generation
-from gateway.core.limits import Admission
+from gateway.core.limits import Admission, OnAdmission
 from gateway.core.outcome import Outcome
 from gateway.core.repeats import Repeat
 
@@ -98,8 +98,8 @@ class Limiter(Protocol):
         count as images and ask for a place at once. Without them `wanted` images count.
         """
 
-    def admit_kept(self, caller: Caller, lookups: Sequence[str], tell: Callable[[Admission | None], None]) -> None:
-        """Let in what needs kept pictures only, without a task; `tell` hears None where `admit` has to be asked."""
+    def kept_admission(self, caller: Caller, lookups: Sequence[str]) -> Callable[[OnAdmission], None]:
+        """What lets in, without a task, who needs kept pictures only; it tells None where `admit` has to be asked."""
 
     async def release(self, request_id: str) -> None:
         """Give the place at once back, where there is one; never raises."""

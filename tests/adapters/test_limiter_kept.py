@@ -37,7 +37,7 @@ class Kept:
 
     def start(self, asks: Caller, *names: str) -> asyncio.Future[Admission | None]:
         told: asyncio.Future[Admission | None] = asyncio.get_running_loop().create_future()
-        self.limiter.admit_kept(asks, names or (NAME,), told.set_result)
+        self.limiter.kept_admission(asks, names or (NAME,))(told.set_result)
         return told
 
     async def ask(self, asks: Caller = ASKS, *names: str) -> Admission | None:

@@ -67,7 +67,7 @@ async def refusal(limiter: Limiter, asks: Caller, name: str = "refused", wanted:
 
 async def admit_kept(limiter: Limiter, asks: Caller, *pictures: str) -> Admission | None:
     told: asyncio.Future[Admission | None] = asyncio.get_running_loop().create_future()
-    limiter.admit_kept(asks, [f"gw:{{{picture}}}:image" for picture in pictures], told.set_result)
+    limiter.kept_admission(asks, [f"gw:{{{picture}}}:image" for picture in pictures])(told.set_result)
     return await told
 
 
