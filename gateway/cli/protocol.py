@@ -18,9 +18,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.cli.gathering import Gathering
 from gateway.core.errors import GatewayError, Kind
-from gateway.web.fastpath import FastPath
+from gateway.web.fastpath import FastPath, Known
 from gateway.web.marks import common_headers, new_request_id
-from gateway.web.render import Headers, Reply, error_reply, length_header
+from gateway.web.render import Headers, error_reply, length_header
 from gateway.web.scope import BODY, FAST_PATH, GONE, REQUEST
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _TRACES: Final = re.compile(
     rb"|x-amzn-trace-id|x-cloud-trace-context|x-request-id|x-client-request-id|x-correlation-id):[\t\x20-\x7e]*(?=\r\n)"
 )
 _MOST_TRACES: Final = 12
+_OK: Final = STATUS_LINE[200]
+_CLOSE: Final = b"%b: %b\r\n" % CLOSE_HEADER
 # What uvicorn has to see of an answer's head, for more than writing it.
 _NOT_PLAIN: Final = frozenset({b"connection", b"transfer-encoding"})
 
@@ -110,13 +112,15 @@ class GatheringProtocol(HttpToolsProtocol):
             del self._requests[next(iter(self._requests))]
         self._requests[name] = fast_path
 
-    def _go_on(self, data: bytes, name: bytes, reply: Reply | None) -> None:
-        """Write the reply to a request that is known, or read it as ever; then go on with what came meanwhile."""
+    def _go_on(self, data: bytes, name: bytes, known: Known | None) -> None:
+        """Write the answer to a request that is known, or read it as ever; then go on with what came meanwhile."""
         meanwhile, self._meanwhile = self._meanwhile or [], None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if reply is None or not self._write_reply(reply):
+        if known is not None:
+            self._write(known)
+        else:
             self._requests.pop(name, None)
             self._read_request(data, name)
             if self._is_ending:
@@ -125,17 +129,13 @@ class GatheringProtocol(HttpToolsProtocol):
             if not self.transport.is_closing():
                 self.data_received(piece)
 
-    def _write_reply(self, reply: Reply) -> bool:
-        """Write a reply of one piece; False where uvicorn has to look at it."""
-        assert isinstance(reply.pieces, tuple)  # noqa: S101 - what was a plain hit is one again
-        head = _head(reply.status, [*reply.headers, CLOSE_HEADER] if self._is_ending else reply.headers)
-        if head is None:
-            return False
-        cast("Gathering", self.transport).write_now(head + reply.pieces[0])
+    def _write(self, known: Known) -> None:
+        """Write an answer that is known."""
+        close = _CLOSE if self._is_ending else b""
+        cast("Gathering", self.transport).write_now(b"%b%b%b\r\n%b" % (_OK, known.lines, close, known.body))
         if self._is_ending:
             self.transport.close()
         self.on_response_complete()
-        return True
 
     def shutdown(self) -> None:
         """End the connection, after the answer that it waits for."""
@@ -277,6 +277,5 @@ def without_traces(request: bytes) -> bytes:
 def _head(status: int, headers: Headers) -> bytes | None:
     """An answer's head; None where a header has control characters: its value must not begin a line of its own."""
     head = b"%b%b\r\n\r\n" % (STATUS_LINE[status], b"\r\n".join(map(b": ".join, headers)))
-    lines = len(headers) + 2
-    is_plain = head.count(b"\r\n") == lines and len(head.translate(None, _CONTROLS)) == len(head) - 2 * lines
-    return head if is_plain else None
+    ends = 2 * (len(headers) + 2)
+    return head if len(head.translate(None, _CONTROLS)) == len(head) - ends else None

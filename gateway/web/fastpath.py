@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,10 +10,19 @@ from gateway.core.order import Answer, Order, media_name
 from gateway.core.outcome import CacheState, Outcome
 from gateway.fastpath import KeptOrder
 from gateway.pipeline import Gateway
+from gateway.web.hit_head import HitHead
 from gateway.web.marks import common_headers, new_request_id
-from gateway.web.render import Headers, Reply, images_reply, length_header
+from gateway.web.render import Headers, addresses, images_reply, length_header
 
-OnReply = Callable[[Reply | None], None]
+
+class Known(NamedTuple):
+    """An answer of status 200 that is known: its header lines, each with its end, and its body."""
+
+    lines: bytes
+    body: bytes
+
+
+OnKnown = Callable[[Known | None], None]
 
 # A browser is told who may read the answer, and who prefers to wait or not to what came of that.
 _CHANGES_ANSWER: Final = frozenset({b"origin", b"prefer"})
@@ -45,32 +54,36 @@ class FastPath:
         self._kept: Final = kept
         self._outcome: Final = outcome
         self._added: Final = added
+        self._head: HitHead | None = None
 
-    def __call__(self, tell: OnReply) -> None:
-        """Answer it once more: `tell` hears the reply, or None where the application has to be asked."""
+    def __call__(self, tell: OnKnown) -> None:
+        """Answer it once more: `tell` hears the answer, or None where the application has to be asked."""
         gateway = self._current()
         if self._kept.gateway is gateway:
             self._kept.ask(partial(self._answered, gateway, gateway.clock.monotonic(), tell))
         else:
             tell(None)
 
-    def _answered(self, gateway: Gateway, started: float, tell: OnReply, answer: Answer | None) -> None:
+    def _answered(self, gateway: Gateway, started: float, tell: OnKnown, answer: Answer | None) -> None:
         if answer is None:
             tell(None)
             return
         try:
-            reply, outcome = self._reply(answer, (gateway.clock.monotonic() - started) * 1000)
+            known, outcome = self._known(answer, (gateway.clock.monotonic() - started) * 1000)
         except Exception as error:  # noqa: BLE001 - nobody else hears it, and the caller waits
             gateway.observer.fault("fast path", error)
             tell(None)
             return
-        tell(reply)
+        tell(known)
         gateway.observer.request(outcome)
 
-    def _reply(self, answer: Answer, ms: float) -> tuple[Reply, Outcome]:
+    def _known(self, answer: Answer, ms: float) -> tuple[Known, Outcome]:
         outcome: Outcome = msgspec.structs.replace(
             self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
         )
-        reply = images_reply(answer, "")
-        reply.headers.extend((*length_header(reply), *self._added, *common_headers(outcome.request_id, ms)))
-        return reply, outcome
+        if self._head is None:
+            reply = images_reply(answer, "")
+            common = common_headers(outcome.request_id, ms)
+            self._head = HitHead([*reply.headers, *length_header(reply), *self._added, *common])
+        body = addresses(answer, "")
+        return Known(self._head.lines(answer, len(body), outcome.request_id, ms), body), outcome

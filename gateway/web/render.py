@@ -33,7 +33,7 @@ _CLOSING: Final = b'"}'
 # When to ask for a job that is not done: pictures take seconds.
 _COME_BACK: Final = (b"retry-after", b"2")
 _AT_ONCE: Final = (b"retry-after", b"1")
-_RATE_LIMITS: Final = {
+RATE_LIMITS: Final = {
     measure: tuple(b"x-ratelimit-%b-%b" % (word, measure.encode()) for word in (b"limit", b"remaining", b"reset"))
     for measure in ("requests", "images")
 }
@@ -110,13 +110,13 @@ def standing_headers(standings: Iterable[Standing]) -> Headers:
     """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
     headers: Headers = []
     for standing in standings:
-        limit, remaining, reset = _RATE_LIMITS[standing.measure]
-        headers += (
-            (limit, b"%d" % standing.limit),
-            (remaining, b"%d" % standing.remaining),
-            (reset, go_duration(standing.reset).encode()),
-        )
+        headers += zip(RATE_LIMITS[standing.measure], standing_values(standing), strict=True)
     return headers
+
+
+def standing_values(standing: Standing) -> tuple[bytes, bytes, bytes]:
+    """The values of a standing's headers."""
+    return b"%d" % standing.limit, b"%d" % standing.remaining, go_duration(standing.reset).encode()
 
 
 def error_body(error: GatewayError) -> dict[str, object]:
@@ -163,13 +163,11 @@ def done_reply(job: Job, answer: Answer, origin: str, close: Callable[[], None])
 
 
 def _pictures(headers: Headers, begun: bytes, answer: Answer, origin: str, close: Callable[[], None]) -> Reply:
+    if answer.format == "url":
+        body = addresses(answer, origin, begun)
+        return Reply(200, headers, len(body), (body,))
     head = begun + b'"created":%d,"data":[' % answer.created
     usage = USAGE if answer.usage else b""
-    if answer.format == "url":
-        tail = b"]" + usage + b"}"
-        urls = [b'{"url":%b}' % _url(picture, origin) for picture in answer.pictures]
-        body = head + b",".join(urls) + tail
-        return Reply(200, headers, len(body), (body,))
     tail = b"]" + _facts(answer.pictures) + usage + b"}"
     both = answer.format == "both"
     parts = [(_opening(index, picture, origin, both=both), picture) for index, picture in enumerate(answer.pictures)]
@@ -177,6 +175,12 @@ def _pictures(headers: Headers, begun: bytes, answer: Answer, origin: str, close
     for opening, picture in parts:
         length += len(opening) + encoded_length(picture) + len(_CLOSING)
     return Reply(200, headers, length, _pieces(head, parts, tail), close)
+
+
+def addresses(answer: Answer, origin: str, begun: bytes = b"{") -> bytes:
+    """The body of an answer whose pictures were asked for by their addresses."""
+    urls = b",".join([b'{"url":%b}' % _url(picture, origin) for picture in answer.pictures])
+    return b'%b"created":%d,"data":[%b]%b}' % (begun, answer.created, urls, USAGE if answer.usage else b"")
 
 
 def adjusted_header(adjustments: Sequence[Adjustment]) -> Headers:
@@ -280,13 +284,15 @@ def _url(picture: Picture, origin: str) -> bytes:
     return orjson.dumps(located(picture.url, origin))
 
 
+def hit_status(pictures: list[Picture]) -> bytes:
+    """RFC 9211's `Cache-Status` of pictures that are all hits."""
+    return b"gateway; hit; ttl=%d" % min([picture.ttl for picture in pictures])
+
+
 def _cache_headers(pictures: list[Picture]) -> Headers:
-    """RFC 9211's `Cache-Status` and our own word, of the least lucky picture."""
+    """`Cache-Status` and our own word, of the least lucky picture."""
     least = max([picture.cache for picture in pictures])
-    if least is _HIT:
-        status = b"gateway; hit; ttl=%d" % min([picture.ttl for picture in pictures])
-    else:
-        status = _FORWARDED[least]
+    status = hit_status(pictures) if least is _HIT else _FORWARDED[least]
     if least >= _MISS and all(picture.stored for picture in pictures if picture.cache >= _MISS):
         status += b"; stored"
     return [(b"cache-status", status), _CACHE_WORDS[least]]
