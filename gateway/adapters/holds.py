@@ -6,28 +6,47 @@ from functools import cache
 from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, Double, Text, bindparam, false, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Double, Text, bindparam, false, insert, literal_column, select
 
 from gateway.adapters.money import COLUMNS, generation_of, moves_of
 from gateway.adapters.prepared import Prepared, prepared
 from gateway.adapters.tables import GENERATIONS, now
 from gateway.core.budgets import exhausted
 from gateway.core.errors import GatewayError
-from gateway.core.ledger import Draft, Generation, Moment, State, earlier
+from gateway.core.ledger import RETRIED_WITHIN, Draft, Generation, Moment, State, earlier, joined_within
 from gateway.ports import Clock, EarlierError
 
 _G: Final = GENERATIONS.c
-# Of a fingerprint, which may be drawn afresh without end: what is older than so many such draws is not found.
-_MOST_EARLIER: Final = 50
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
+# Rows that are read of what may answer: nearly all of them do, and then the newest is enough. What does not is pictures
+# that were to be kept for seconds only, which of a flight come one after another.
+_MOST_EARLIER: Final = 50
+# No parameters: where one stands against an index' own condition, SQLite plans the statement anew each time.
+_SUCCEEDED: Final[ColumnElement[str]] = literal_column(f"'{State.SUCCEEDED}'")
+_FAILED: Final[ColumnElement[str]] = literal_column(f"'{State.FAILED}'")
+_ZERO: Final[ColumnElement[int]] = literal_column("0")
 
-_SINCE: Final = _G.created > now() - bindparam("back", type_=Double)
-# The latest rows of a fingerprint or an attempt, each with the database's time.
-_LATEST: Final = prepared(
+
+def _within(column: Column[Any], seconds: str) -> ColumnElement[bool]:
+    # The time is a query of its own: PostgreSQL would not look up in an index what may change from row to row.
+    return column > select(now()).scalar_subquery() - bindparam(seconds, type_=Double)
+
+
+# What `earlier` may choose of a fingerprint; whether it does is for its rules to say. Anybody may draw a picture afresh
+# without end, and those rows, like those that surely cost nothing, answer hardly anybody: what does is found behind any
+# number of them.
+_IS_THERE: Final = _G.finished.is_(None) | ((_G.state == _SUCCEEDED) & _within(_G.finished, "joined"))
+_IS_BROKEN: Final = (_G.state != _SUCCEEDED) & _within(_G.finished, "held")
+_JOINED: Final = (_G.flight == bindparam("flight")) & _IS_THERE
+_TOLD: Final = (_G.key == bindparam("key")) & (_IS_BROKEN | _within(_G.created, "retried"))
+_MAY_ANSWER: Final = ((_G.state != _FAILED) | (_G.actual > _ZERO)) & (_JOINED | _TOLD)
+# Those rows, and all of an attempt, newest first, each with the database's time.
+_OF_FINGERPRINT: Final = prepared(
     select(*COLUMNS, now().label("now"))
-    .where(_G.fingerprint == bindparam("fingerprint"), _SINCE)
-    .order_by(_G.created.desc())
+    .where(_G.fingerprint == bindparam("fingerprint"), _within(_G.created, "back"), _MAY_ANSWER)
+    # By a sum: by the column alone PostgreSQL may read the newest of all fingerprints, for which there is an index.
+    .order_by((_G.created + _ZERO).desc())
     .limit(_MOST_EARLIER)
 )
 _OF_ATTEMPT: Final = prepared(
@@ -82,11 +101,14 @@ class Holds:
         known = self._known(connection, wanted)
         results: list[Generation | EarlierError | GatewayError] = []
         new: list[dict[str, Any]] = []
+        told: dict[tuple[str, ...], Generation | None] = {}
         for one in wanted:
             draft = one.draft
             if not known.isdisjoint(_names(draft)):
-                _insert(connection, new)  # what it may join can be one of them
-                if (before := self._earlier(connection, draft)) is not None:
+                if (alike := _alike(draft)) not in told:
+                    _insert(connection, new)  # what it may join can be one of them
+                    told[alike] = self._earlier(connection, draft)
+                if (before := told[alike]) is not None:
                     draft.bill.hold(draft.id, draft.reserved)
                     results.append(EarlierError(before))
                     continue
@@ -102,13 +124,25 @@ class Holds:
         return results
 
     def _earlier(self, connection: Connection, draft: Draft) -> Generation | None:
-        found = _LATEST.rows(connection, {"fingerprint": draft.fingerprint, "back": self.back})
+        here = self.clock.monotonic()
+        found = _OF_FINGERPRINT.rows(connection, self._sought(draft, here))
         if draft.attempt is not None:
             found = [*_OF_ATTEMPT.rows(connection, {"attempt": draft.attempt}), *found]
         if not found:
             return None
-        moment = Moment(found[0][-1], self.clock.monotonic())  # the last column is the database's now
+        moment = Moment(found[0][-1], here)  # the last column is the database's now
         return earlier(draft, [generation_of(row) for row in found], moment, self.unknown_hold)
+
+    def _sought(self, draft: Draft, here: float) -> dict[str, Any]:
+        return {
+            "fingerprint": draft.fingerprint,
+            "flight": draft.flight,
+            "key": draft.caller.key,
+            "back": self.back,
+            "joined": joined_within(draft, here),
+            "retried": RETRIED_WITHIN if draft.is_retry else 0.0,
+            "held": self.unknown_hold,
+        }
 
     def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
         """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""
@@ -160,6 +194,12 @@ def _names(draft: Draft) -> tuple[str, ...]:
     return (draft.fingerprint,) if draft.attempt is None else (draft.fingerprint, draft.attempt)
 
 
+def _alike(draft: Draft) -> tuple[str, ...]:
+    """What is told to one is told to all of a group that have the same: a crowd of fresh pictures asks once."""
+    joins_none = draft.flight == draft.id and draft.attempt is None and not draft.is_retry
+    return (draft.fingerprint, draft.caller.key) if joins_none else (draft.id,)
+
+
 def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[str, float]) -> Collection[str]:
     found: set[str] = set()
     for start in range(0, len(sought), _MOST_AT_ONCE):
@@ -179,5 +219,5 @@ def _which(name: str, size: int) -> Prepared:
     column: Column[str] = _G[name]
     query = select(column).where(column.in_([bindparam(f"sought_{index}", type_=Text) for index in range(size)]))
     if column is _G.fingerprint:
-        query = query.where(_SINCE)
+        query = query.where(_G.created > now() - bindparam("back", type_=Double))
     return prepared(query.distinct())

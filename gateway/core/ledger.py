@@ -152,10 +152,20 @@ class Moment(NamedTuple):
 def earlier(draft: Draft, rows: Sequence[Generation], now: Moment, unknown_hold: float) -> Generation | None:
     """The generation that a request joins or is answered with, instead of paying again; None where it must pay.
 
-    `rows` are those of its attempt, then the latest of its fingerprint, each newest first, and no others: whether a row
-    of its own caller is of this picture is not asked again here. `unknown_hold` is in seconds.
+    `rows` are those of its attempt, then those of its fingerprint, each newest first, and no others: whether a row of
+    its own caller is of this picture is not asked again here. Where they are many, those will do that `_answers` may
+    say yes to. `unknown_hold` is in seconds.
     """
     return next((row for row in rows if _answers(row, draft, now, unknown_hold)), None)
+
+
+def joined_within(draft: Draft, here: float) -> float:
+    """For how many seconds after its end a picture may be joined: so long a look into the cache may not have seen it.
+
+    `here` is in monotonic seconds of this process.
+    """
+    lingers = _LINGER + draft.lag
+    return _waited(draft, here) + (lingers if draft.saw else max(lingers, _LINGER_UNSEEN))
 
 
 def _answers(row: Generation, draft: Draft, now: Moment, unknown_hold: float) -> bool:
@@ -177,10 +187,10 @@ def _answers(row: Generation, draft: Draft, now: Moment, unknown_hold: float) ->
 
 
 def _lingers(row: Generation, draft: Draft, here: float) -> float:
-    """For how many seconds after its end a picture is joined: so long a look into the cache may not have seen it."""
-    lingers = _LINGER + draft.lag
-    if not draft.saw:
-        lingers = max(lingers, _LINGER_UNSEEN)
-    waited = 0.0 if draft.looked is None else here - draft.looked
+    """For how many seconds after its end this picture is joined."""
     # One that was kept for less than that is not wanted any longer, but by whoever has waited all the time.
-    return min(lingers, max(_LINGER, row.ttl) + draft.lag) + waited
+    return min(joined_within(draft, here), max(_LINGER, row.ttl) + draft.lag + _waited(draft, here))
+
+
+def _waited(draft: Draft, here: float) -> float:
+    return 0.0 if draft.looked is None else here - draft.looked
