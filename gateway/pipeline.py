@@ -198,7 +198,7 @@ class Gateway:
         state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    def reserve(self, order: Order, slot: int, audience: Audience) -> PaidCall:
+    def reserve(self, order: Order, slot: int, audience: Audience, gone: float | None = None) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
         draft_id, payload = id_of(self.clock.now(), token_bytes(10)), order.plan.payloads[slot]
         order.bill.want(order.plan.model.price)
@@ -216,6 +216,7 @@ class Gateway:
             looked=order.looked,
             saw=order.found is not None,
             lag=self.gallery.lag,
+            gone=gone,
             refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft, audience)
@@ -269,13 +270,16 @@ class Gateway:
         finally:
             land(self.limiter, order, slot)
 
-    async def _pay(self, order: Order, slot: int, audience: Audience) -> Flown:
-        call = self.reserve(order, slot, audience)
+    async def _pay(self, order: Order, slot: int, audience: Audience, gone: float | None = None) -> Flown:
+        call = self.reserve(order, slot, audience, gone)
         try:
             result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
         except EarlierError as earlier:
-            flown = await follow(self.settling.ledger, self.settling.wakeups, earlier.row)
-            return flown or await self._pay(order, slot, audience)
+            row = earlier.row
+            if row.url is not None and not await self.gallery.has(row.url):  # as in `recall`, that is a miss
+                return await self._pay(order, slot, audience, row.created)
+            flown = await follow(self.settling.ledger, self.settling.wakeups, row)
+            return flown or await self._pay(order, slot, audience, gone)
         except GatewayError as error:
             result = error
         except Exception:

@@ -40,7 +40,9 @@ _IS_THERE: Final = _G.finished.is_(None) | ((_G.state == _SUCCEEDED) & _within(_
 _IS_BROKEN: Final = (_G.state != _SUCCEEDED) & _within(_G.finished, "held")
 _JOINED: Final = (_G.flight == bindparam("flight")) & _IS_THERE
 _TOLD: Final = (_G.key == bindparam("key")) & (_IS_BROKEN | _within(_G.created, "retried"))
-_MAY_ANSWER: Final = ((_G.state != _FAILED) | (_G.actual > _ZERO)) & (_JOINED | _TOLD)
+_IS_PAID: Final = (_G.state != _FAILED) | (_G.actual > _ZERO)
+_IS_LEFT: Final = (_G.state != _SUCCEEDED) | (_G.created > bindparam("gone", type_=Double))
+_MAY_ANSWER: Final = (_JOINED | _TOLD) & _IS_PAID & _IS_LEFT
 # Those rows, and all of an attempt, newest first, each with the database's time.
 _OF_FINGERPRINT: Final = prepared(
     select(*COLUMNS, now().label("now"))
@@ -142,6 +144,7 @@ class Holds:
             "joined": joined_within(draft, here),
             "retried": RETRIED_WITHIN if draft.is_retry else 0.0,
             "held": self.unknown_hold,
+            "gone": draft.gone or 0.0,
         }
 
     def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:

@@ -83,6 +83,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """Whether the cache answered."""
     lag: float = 0.0
     """Within how many seconds after its end in the ledger a picture is in the cache, where that is not at once."""
+    gone: float | None = None
+    """When a picture that is lost was begun, in seconds since 1970 by the database's clock: none as old is joined."""
     refusal: GatewayError | None = None
     """Why nothing new may be paid for, where it may not: then it can only join."""
 
@@ -177,6 +179,8 @@ def _answers(row: Generation, draft: Draft, now: Moment, unknown_hold: float) ->
         return again or row.flight == draft.flight
     since = now.database - row.finished
     match row.state:
+        case State.SUCCEEDED if draft.gone is not None and row.created <= draft.gone:
+            return False
         case State.SUCCEEDED:
             return again or (row.flight == draft.flight and since < _lingers(row, draft, now.here))
         case State.FAILED if not row.actual:

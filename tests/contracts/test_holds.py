@@ -155,6 +155,15 @@ async def test_what_can_be_had_from_the_cache_hides_nothing(ledger: SqlLedger, d
     assert await found(ledger, draft("again")) == "first"
 
 
+async def test_pictures_that_are_lost_hide_nothing(ledger: SqlLedger) -> None:
+    await ledger.reserve(draft("first"), "k_1")
+    await draw_many(ledger, OWN)
+    lost = await ledger.find([f"{OWN.key}:{number}" for number in range(MANY)])
+    gone = max(row.created for row in lost)
+
+    assert await found(ledger, fresh("again", is_retry=True, gone=gone)) == "first"
+
+
 async def test_what_failed_unbilled_hides_nothing(ledger: SqlLedger) -> None:
     row = await ledger.reserve(draft("first"), "k_1")
     many = await reserve_many(ledger, OWN)
@@ -219,7 +228,8 @@ async def test_of_all_rows_the_same_is_found_as_the_rules_would_choose(database:
             chance.choice([0, LAG]),
         )
         wanted = draft("new", fingerprint=fingerprint, flight=flight, attempt=attempt, lag=lag)
-        wanted = msgspec.structs.replace(wanted, is_retry=chance.random() < 0.5)
+        gone = chance.choice([None, None, *(row.created for row in rows)])
+        wanted = msgspec.structs.replace(wanted, is_retry=chance.random() < 0.5, gone=gone)
         newest = sorted(rows, key=lambda row: row.created, reverse=True)
         of_attempt = [row for row in newest if row.attempt == attempt is not None]
         chosen = earlier(wanted, [*of_attempt, *newest], Moment(at, clock.monotonic()), HOLD)
