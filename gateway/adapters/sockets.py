@@ -6,12 +6,20 @@ proxy in between may take everything and answer nothing, for ever.
 
 import os
 import socket
-from contextlib import suppress
-from threading import Lock
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
 from typing import Any, Final
 from weakref import WeakSet
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from gateway.ports import DatabaseUnavailableError
+
+# Whoever takes one of these has heard the answer to the last.
+_STEPS: Final = ("before_cursor_execute", "commit", "rollback")
 
 
 class Sockets:
@@ -35,6 +43,49 @@ class Sockets:
     def _add(self, connection: object, _record: object) -> None:
         with self._lock:
             self._connections.add(connection)
+
+
+@contextmanager
+def watched(engine: Engine, opened: float, asked: float) -> Iterator[None]:
+    """While the block lasts, shut the connections of a new engine on which nothing is heard; for one thread.
+
+    A connection that is `opened` may take so many seconds for all that Core asks on it first, one that is `asked` for
+    each statement.
+
+    Raises:
+        DatabaseUnavailableError: the block failed, and a connection had been silent.
+    """
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    sockets = Sockets(engine)
+    allowed: SimpleQueue[float | None] = SimpleQueue()
+    silent = Event()
+
+    def watch() -> None:
+        within = allowed.get()
+        while within is not None:
+            try:
+                within = allowed.get(timeout=within)
+            except Empty:
+                silent.set()
+                sockets.shut()
+
+    # Before Core's own, as above; until then it is the driver that gives up.
+    event.listen(engine, "connect", lambda *_: allowed.put(opened), insert=True)
+    for step in _STEPS:
+        event.listen(engine, step, lambda *_: allowed.put(asked))
+    thread = Thread(target=watch, name="database-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    except DBAPIError as error:
+        if silent.is_set():
+            raise DatabaseUnavailableError("it takes what is sent, and answers nothing") from error
+        raise
+    finally:
+        allowed.put(None)
+        thread.join()
 
 
 def _shut(descriptor: int) -> None:

@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import Connection, make_url, text
 
 from gateway.adapters import database as module
+from gateway.adapters import migrations
 from gateway.adapters.database import Database, Work
+from gateway.adapters.migrations import upgrade
 from gateway.ports import DatabaseUnavailableError
 from tests.postgres import Postgres
 
@@ -20,6 +22,8 @@ class Proxy:
 
     def __init__(self, to: str) -> None:
         self._to = to
+        self.last_words: bytes | None = None
+        """Who says this is heard no more, and told nothing."""
         self._pumps: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -48,6 +52,9 @@ class Proxy:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65_536):
+            if self.last_words is not None and self.last_words in data:
+                self.silence()
+                return
             sink.write(data)
         sink.close()
 
@@ -60,11 +67,16 @@ async def proxy(postgres: Postgres) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def database(proxy: Proxy, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Database:
+async def url(proxy: Proxy, postgres: Postgres) -> str:
+    """An empty database, by way of the proxy."""
+    return f"postgresql://postgres@127.0.0.1:{await proxy.start()}/{postgres.create()}"
+
+
+@pytest.fixture
+async def database(url: str, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(module, "PATIENCE", PATIENCE)
     monkeypatch.setattr(module, "SILENCE", SILENCE)
-    url = make_url(postgres.url(postgres.create()))
-    return Database(f"postgresql://postgres@127.0.0.1:{await proxy.start()}/{url.database}", lambda: None)
+    return Database(url, lambda: None)
 
 
 def one(connection: Connection) -> object:
@@ -117,3 +129,24 @@ async def test_a_silent_database_does_not_hold_up_the_end(database: Database, pr
 
     async with asyncio.timeout(LONG):
         await database.aclose()
+
+
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        pytest.param(b"", "_OPENED_WITHIN", id="connecting"),
+        pytest.param(b"pg_catalog.version", "_OPENED_WITHIN", id="first-question"),
+        pytest.param(b"pg_advisory_xact_lock", "_ANSWERED_WITHIN", id="turn"),
+        pytest.param(b"CREATE TABLE", "_ANSWERED_WITHIN", id="step"),
+        pytest.param(b"COMMIT", "_ANSWERED_WITHIN", id="commit"),
+    ],
+)
+async def test_a_migration_on_a_silent_connection_is_given_up(
+    proxy: Proxy, url: str, words: bytes, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, limit, SILENCE)
+    proxy.last_words = words
+
+    async with asyncio.timeout(LONG):
+        with pytest.raises(DatabaseUnavailableError):
+            await asyncio.to_thread(upgrade, url)

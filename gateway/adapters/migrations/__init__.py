@@ -12,7 +12,9 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from gateway.adapters.database import SILENCE
 from gateway.adapters.engines import is_away, open_engine, sqlite_file
+from gateway.adapters.sockets import watched
 from gateway.ports import DatabaseUnavailableError
 
 HEAD: Final = "0001"
@@ -20,6 +22,10 @@ HEAD: Final = "0001"
 VERSION_TABLE: Final = "gateway_schema"
 # A step may have much to do, and another gateway be before us.
 _PATIENCE_MS: Final = 60_000
+# For how many seconds nothing may be heard of a connection that is opened, and of a statement, which a server that is
+# well ends by itself.
+_OPENED_WITHIN: Final = SILENCE
+_ANSWERED_WITHIN: Final = _PATIENCE_MS / 1000 + SILENCE
 _NO_DATABASE: Final = "file is not a database"
 
 
@@ -40,12 +46,12 @@ def upgrade(url: str) -> bool:
 
     Raises:
         WrongDatabaseError: it has tables that are not ours, or is of a newer gateway.
-        DatabaseUnavailableError: it cannot be reached.
+        DatabaseUnavailableError: it cannot be reached, or has fallen silent.
     """
     engine = open_engine(url, writes=True, patience_ms=_PATIENCE_MS)
     try:
         _make_file(url)
-        with engine.begin() as connection:
+        with watched(engine, _OPENED_WITHIN, _ANSWERED_WITHIN), engine.begin() as connection:
             return not is_current(connection) and _upgrade(connection)
     except OSError as error:
         raise DatabaseUnavailableError(f"{error.filename}: {error.strerror}") from error
