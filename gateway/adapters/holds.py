@@ -46,7 +46,11 @@ _MAY_ANSWER: Final = (_JOINED | _TOLD) & _IS_PAID & _IS_LEFT
 # Those rows, and all of an attempt, newest first, each with the database's time.
 _OF_FINGERPRINT: Final = prepared(
     select(*COLUMNS, now().label("now"))
-    .where(_G.fingerprint == bindparam("fingerprint"), _within(_G.created, "back"), _MAY_ANSWER)
+    .where(
+        _G.fingerprint == bindparam("fingerprint"),
+        _within(_G.created, "back") | _G.finished.is_(None),
+        _MAY_ANSWER,
+    )
     # By a sum: by the column alone PostgreSQL may read the newest of all fingerprints, for which there is an index.
     .order_by((_G.created + _ZERO).desc())
     .limit(_MOST_EARLIER)
@@ -90,7 +94,7 @@ class Wanted(NamedTuple):
 class Holds:
     """What `owner` holds; an unknown outcome stands in the way of the same again for `unknown_hold` seconds.
 
-    What began more than `back` seconds ago stands in the way of nothing but its own attempt.
+    What began more than `back` seconds ago and is over stands in the way of nothing but its own attempt.
     """
 
     clock: Clock
@@ -222,5 +226,5 @@ def _which(name: str, size: int) -> Prepared:
     column: Column[str] = _G[name]
     query = select(column).where(column.in_([bindparam(f"sought_{index}", type_=Text) for index in range(size)]))
     if column is _G.fingerprint:
-        query = query.where(_G.created > now() - bindparam("back", type_=Double))
+        query = query.where((_G.created > now() - bindparam("back", type_=Double)) | _G.finished.is_(None))
     return prepared(query.distinct())

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from gateway.adapters.database import Database
 from gateway.adapters.ledger import SqlLedger
@@ -73,6 +73,19 @@ async def test_what_is_under_way_is_joined_however_many_fresh_ones_came_since(
     await draw_many(ledger, caller)
 
     assert await found(ledger, draft("again")) == "first"
+
+
+@pytest.mark.parametrize("caller", [OWN, OTHER], ids=["own", "of-another-key"])
+async def test_what_is_under_way_is_joined_however_long_ago_it_began(
+    ledger: SqlLedger, database: Database, caller: Caller
+) -> None:
+    """As after an outage, of whose calls nobody has taken care yet."""
+    await ledger.reserve(draft("first"), "k_1")
+    await database.write(
+        lambda connection: connection.execute(update(GENERATIONS).values(created=GENERATIONS.c.created - 86_400))
+    )
+
+    assert await found(ledger, draft("again", caller=caller)) == "first"
 
 
 @pytest.mark.parametrize("caller", [OWN, OTHER], ids=["own", "of-another-key"])
