@@ -110,7 +110,9 @@ def standing_headers(standings: Iterable[Standing]) -> Headers:
     """Where the caller stands with its limits, as OpenAI says it; nothing where there are none."""
     headers: Headers = []
     for standing in standings:
-        headers += zip(RATE_LIMITS[standing.measure], standing_values(standing), strict=True)
+        limit, remaining, reset = RATE_LIMITS[standing.measure]
+        values = standing_values(standing)
+        headers += ((limit, values[0]), (remaining, values[1]), (reset, values[2]))
     return headers
 
 
