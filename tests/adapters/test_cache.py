@@ -1,5 +1,9 @@
 """The cache trusts nothing it reads back: whatever is not its own sound entry is a miss."""
 
+import asyncio
+import os
+import signal
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -7,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.adapters.cache import RedisCache
+from gateway.adapters.embedded import EmbeddedValkey
 from gateway.adapters.redis_store import RedisStore
 from tests.adapters.calling import NoStore
 from tests.fakes import FakeClock
@@ -97,3 +102,25 @@ async def test_zero_seconds_keep_nothing(cache: RedisCache, redis: Redis) -> Non
 
     assert await cache.recall(FINGERPRINT) is None
     assert await redis.dbsize() == 0
+
+
+async def test_what_a_frozen_server_was_told_does_not_undo_what_it_is_told_when_it_is_back(
+    own: tuple[EmbeddedValkey, int], open_store: Callable[..., RedisStore], clock: FakeClock
+) -> None:
+    """The one is found on a connection that was given up, the other on a new one."""
+    valkey, pid = own
+    store = open_store(valkey.url)
+    cache = RedisCache(store, clock)
+    await store.execute("PING")
+
+    os.kill(pid, signal.SIGSTOP)
+    assert await cache.keep(FINGERPRINT, URL, 100) is False
+    os.kill(pid, signal.SIGCONT)
+    while not await cache.keep(FINGERPRINT, "media:1.png", 100):  # noqa: ASYNC110 - only the server knows
+        await asyncio.sleep(0.01)
+
+    async with Redis.from_url(valkey.url) as client:
+        value = await client.get(IMAGE)
+
+    assert isinstance(value, bytes)
+    assert orjson.loads(value)["url"] == "media:1.png"
