@@ -175,8 +175,12 @@ class Gateway:
             return told_again(order.repeat)[slot]
         if order.found is None:
             return None
-        found = self.cache.read(order.plan.payloads[slot].fingerprint, order.found[slot])
-        if found is None or not (media_name(found.url) is None or await self.gallery.has(found.url)):
+        fingerprint = order.plan.payloads[slot].fingerprint
+        found = self.cache.read(fingerprint, order.found[slot])
+        if found is None or (media_name(found.url) is not None and not await self.gallery.has(found.url)):
+            return None
+        # What this process is taking into our store is joined, and told by its address there.
+        if self.gallery.takes_in(found.url) and self.flights.is_under_way(fingerprint):
             return None
         return kept_picture(found, self.clock.now())
 

@@ -82,7 +82,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     saw: bool = True
     """Whether the cache answered."""
     lag: float = 0.0
-    """Within how many seconds after its end in the ledger a picture is in the cache, where that is not at once."""
+    """Within how many seconds after its end in the ledger a picture is kept for good, where that is not at once."""
     gone: float | None = None
     """When a picture that is lost was begun, in seconds since 1970 by the database's clock: none as old is joined."""
     refusal: GatewayError | None = None

@@ -56,6 +56,11 @@ class Flights(Generic[T]):
         """Those that have not landed."""
         return list(self._tasks)
 
+    def is_under_way(self, key: str) -> bool:
+        """Whether the flight of this key has not landed."""
+        live = self._live.get(key)
+        return live is not None and not live.task.done()
+
     async def join(
         self,
         key: str,

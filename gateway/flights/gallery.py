@@ -31,12 +31,20 @@ class Gallery:
 
     @property
     def lag(self) -> float:
-        """Within how many seconds a picture is taken in, before anybody finds it here."""
+        """Within how many seconds after it was drawn a picture is taken in, and kept once more.
+
+        Till then the ledger has to answer for it, too: the cache may have been away the first time, and whoever wanted
+        to join may be held up until it has landed.
+        """
         return 0.0 if self.media is None else _TAKE_IN_WITHIN
 
     def ttl(self, wanted: int, url: str) -> int:
         """How long an address may stand in the cache: 302 promises no lifetime of its own ones."""
         return min(wanted, self.url_ttl) if media_name(url) is None else wanted
+
+    def takes_in(self, url: str) -> bool:
+        """Whether what lies there is to be copied into our store."""
+        return self.media is not None and media_name(url) is None
 
     async def take_in(self, url: str) -> str | None:
         """Copy a picture into our store, and return its name there; where that fails 302's own address still serves."""

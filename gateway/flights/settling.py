@@ -26,7 +26,10 @@ class Call(Protocol):
 
 
 class Flown(msgspec.Struct, frozen=True, gc=False):
-    """A picture at the end of its flight; `joined` where another worker's call drew it."""
+    """A picture at the end of its flight; `joined` where another worker's call drew it.
+
+    `stored` where the cache has this very address.
+    """
 
     url: str
     stored: bool = False
@@ -56,12 +59,13 @@ class Settling:
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        if self.gallery.media is None:
-            keeping = self._keep(row, drawn.url)  # there is nothing to wait for but Redis: no need of a task
+        # Also where it is taken in: who dies in the middle of that leaves a picture that is found.
+        keeping = self._keep(row, drawn.url)
+        if self.gallery.media is None:  # there is nothing to wait for but Redis: no need of a task
             await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
             flown = Flown(drawn.url, await keeping)
         else:
-            taking = asyncio.get_running_loop().create_task(self._take_in(row, drawn.url))
+            taking = asyncio.get_running_loop().create_task(self._take_in(row, drawn.url, keeping))
             await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
             flown = await taking
             if flown.url != drawn.url:
@@ -85,11 +89,13 @@ class Settling:
         """A fault of ours in the middle of a call says nothing of its outcome."""
         await self.failed(call, GatewayError(Kind.UPSTREAM_UNKNOWN, _FAULT))
 
-    async def _take_in(self, row: Generation, drawn: str) -> Flown:
-        """Copy the picture into our store, and keep where it lies from now on."""
+    async def _take_in(self, row: Generation, drawn: str, keeping: Awaitable[bool]) -> Flown:
+        """Copy the picture into our store, and keep where it lies from now on, in the place of where it was drawn."""
         name = await self.gallery.take_in(drawn)
-        url = drawn if name is None else MEDIA + name
-        return Flown(url, await self._keep(row, url))
+        is_kept = await keeping  # one after the other: over two connections the first could arrive last
+        if name is None:
+            return Flown(drawn, is_kept or await self._keep(row, drawn))
+        return Flown(MEDIA + name, await self._keep(row, MEDIA + name))
 
     def _keep(self, row: Generation, url: str) -> Awaitable[bool]:
         """Begin to keep an address in the cache; whether it has it may be waited for."""

@@ -22,6 +22,7 @@ FATES: Final = (
 )
 _CALL: Final = b"POST /302/"
 _POLL: Final = b"GET /302/v2/"
+_PICTURE: Final = b"GET /gpt/imgs/"
 _PIECE: Final = 65_536
 # Polls cost nothing and are repeated: one in so many shares the fate of calls.
 _POLLS_SPARED: Final = 4
@@ -30,7 +31,10 @@ _LATE: Final = 0.5
 
 @dataclass
 class Wire:
-    """A TCP proxy in front of a server; `rate` of all calls meet a fate drawn by lot, of those in `fates`."""
+    """A TCP proxy in front of a server; `rate` of all calls meet a fate drawn by lot, of those in `fates`.
+
+    Who asks for a picture sets `looked`, and waits until `shown` is set.
+    """
 
     url: str
     lot: Random
@@ -38,8 +42,14 @@ class Wire:
     fates: tuple[str, ...] = FATES
     met: Counter[str] = field(default_factory=Counter)
     port: int = 0
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    shown: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Show pictures until it is told otherwise."""
+        self.shown.set()
 
     async def open(self) -> None:
         """Listen, again on the same port after `close`."""
@@ -82,6 +92,9 @@ class Wire:
                 if line.fate == "reset-before":
                     _reset(writer)
                     return
+                if data.startswith(_PICTURE):
+                    self.looked.set()
+                    await self.shown.wait()
                 back.write(data)
                 await back.drain()
                 line.sent()

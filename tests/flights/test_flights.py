@@ -78,6 +78,17 @@ async def test_others_have_their_own(flights: Flights[str]) -> None:
     assert [(await waiter).joined for waiter in waiters] == [False] * 3
 
 
+async def test_one_is_under_way_until_it_has_landed(flights: Flights[str]) -> None:
+    call = Call()
+    waiter = waiting(flights, "a", call)
+    await settled()
+    seen = [flights.is_under_way(key) for key in ("a", "b")]
+    call.land.set()
+    await waiter
+
+    assert (seen, flights.is_under_way("a")) == ([True, False], False)
+
+
 async def test_a_fresh_one_joins_nobody_and_can_be_joined(flights: Flights[str]) -> None:
     call = Call()
     waiters = [waiting(flights, "a", call, fresh=fresh) for fresh in (False, True, True, False)]

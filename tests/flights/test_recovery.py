@@ -7,8 +7,9 @@ import pytest
 from gateway.core.catalogue import Catalogue, Model
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.ledger import Bill, Draft, Generation, State
+from gateway.core.order import media_name
 from gateway.flights import Recovery
-from tests.fakes import until
+from tests.fakes import MemoryMedia, until
 from tests.world import World
 
 
@@ -60,6 +61,22 @@ async def test_a_task_is_waited_for_and_its_picture_kept(world: World) -> None:
     assert (row.state, row.url) == (State.SUCCEEDED, "https://pictures.example/task-1.png")
     assert (world.ledger.held, world.ledger.spent, world.upstream.bodies) == (0, 40_000, [])
     assert world.cache.entries["f1"].url == row.url
+
+
+async def test_a_picture_of_a_dead_worker_is_found_while_it_is_taken_in(catalogue: Catalogue) -> None:
+    world = World(catalogue, media=MemoryMedia())
+    world.downloader.gate = asyncio.Event()
+    await left(world, "task-1")
+
+    await recovery(world).adopt_orphans(lapsed=True)
+    await until(lambda: world.ledger.rows[0].finished is not None)
+    before = world.cache.entries["f1"].url
+    world.downloader.gate.set()
+    await world.gateway.flights.drain()
+
+    after = world.cache.entries["f1"].url
+    assert (before, after) == ("https://pictures.example/task-1.png", world.ledger.rows[0].url)
+    assert media_name(after) is not None
 
 
 async def test_a_task_that_failed_costs_nothing(world: World) -> None:

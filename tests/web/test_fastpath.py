@@ -1,5 +1,6 @@
 """Which hits may be answered again without the application, and that this is told to nobody in another way."""
 
+import asyncio
 import gc
 import re
 import weakref
@@ -17,9 +18,9 @@ from gateway.core.outcome import CacheState, Outcome
 from gateway.fastpath import KeptOrder
 from gateway.pipeline import Gateway
 from gateway.web.fastpath import FastPath, Known, has_fast_path
-from tests.fakes import reading
+from tests.fakes import MemoryMedia, reading, until
 from tests.web.application import serving
-from tests.web.talking import listening
+from tests.web.talking import answer_to, listening, talking
 from tests.world import FIRST, MODEL, World
 
 NO_HEADERS: dict[bytes, bytes] = {}
@@ -168,6 +169,39 @@ async def test_a_known_hit_does_not_go_through_the_application_and_all_else_does
     assert states == [[b"miss"], *[[b"hit"]] * 3]
     assert len(asked) == 2
     assert [outcome.cache for outcome in world.observer.outcomes] == ["miss", *["hit"] * 3]
+
+
+async def test_where_pictures_are_taken_in_302s_address_has_no_fast_path_for_its_copy_is_to_come(
+    catalogue: Catalogue,
+) -> None:
+    """Let in for the one, a request would be let in again for the other, and count twice."""
+    world = World(catalogue, media=MemoryMedia())
+    world.downloader.gate = asyncio.Event()
+    first = asyncio.get_running_loop().create_task(world.ask())
+    await until(lambda: len(world.cache.kept) == 1)
+    world.work_elsewhere()
+    asked: list[str] = []
+    app = serving(world)
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["type"])
+        await app(scope, receive, send)
+
+    body = orjson.dumps({"model": MODEL, "prompt": "a cat"})
+    request = b"POST /v1/images/generations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n" % FIRST
+    request += b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    async with talking(counting) as talk:
+        answers = [await answer_to(talk, request) for _ in range(2)]
+        world.downloader.gate.set()
+        await first
+        answers.append(await answer_to(talk, request))
+
+    assert [re.findall(rb'"url":"([^"]+)"', answer) for answer in answers] == [
+        *[[b"https://pictures.example/1.png"]] * 2,
+        [b"http://a/v1/media/00000000000000000000000000000000.png"],
+    ]
+    assert asked == ["http"] * 3
+    assert "admit kept" not in world.transcript()
 
 
 async def test_a_fault_on_the_fast_path_is_told_and_the_application_is_asked(
