@@ -180,9 +180,8 @@ class Gateway:
         if found is None or (media_name(found.url) is not None and not await self.gallery.has(found.url)):
             return None
         # What this process is taking into our store is joined, and told by its address there.
-        if self.gallery.takes_in(found.url) and self.flights.is_under_way(fingerprint):
-            return None
-        return kept_picture(found, self.clock.now())
+        joins = self.gallery.takes_in(found.url) and self.flights.is_under_way(fingerprint)
+        return None if joins else kept_picture(found, self.clock.now())
 
     async def join(self, order: Order, slot: int) -> Picture:
         """Share the flight of this fingerprint, or begin it; whoever asked for a fresh picture flies alone."""
@@ -263,8 +262,7 @@ class Gateway:
         return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings, order.replayed)
 
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
-        picture = await self.recall(order, slot) or await self.join(order, slot)
-        return await self.materialize(order, picture)
+        return await self.materialize(order, await self.recall(order, slot) or await self.join(order, slot))
 
     async def _fly(self, order: Order, slot: int, audience: Audience) -> Flown:
         if order.place is not None:
