@@ -1,6 +1,8 @@
 """What both databases promise to those who write together: each gets its own answer, whatever befalls the others."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Sequence
 from threading import Event
 
@@ -186,3 +188,10 @@ def cut(url: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
     engine.dispose()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no batch threads")
+async def test_who_writes_does_not_take_the_cpu_from_who_asks_for_it(database: Database) -> None:
+    schedulers = [await database.write(lambda _connection: os.sched_getscheduler(0)), os.sched_getscheduler(0)]
+
+    assert schedulers == [os.SCHED_BATCH, os.SCHED_OTHER]
