@@ -54,15 +54,17 @@ def prepare_or_exit(settings: Settings) -> bool:
     except WrongDatabaseError as error:
         stop(f"GATEWAY_DATABASE_URL: {error}")
     except DatabaseUnavailableError as error:
-        click.echo(f"gateway302: the database cannot be reached, going on without: {error}", err=True)
-        return True
+        return _without(error)
     except (SettingsError, DeclaredError) as error:
         stop(str(error))
 
     async def prepare(database: Database, settings: Settings) -> bool:
-        if declared is not None:
-            await Declarations(database, SystemClock(), parse_static(settings.keys)).apply(declared)
-        return await database.read(any_key)
+        try:
+            if declared is not None:
+                await Declarations(database, SystemClock(), parse_static(settings.keys)).apply(declared)
+            return await database.read(any_key)
+        except DatabaseUnavailableError as error:  # gone since
+            return _without(error)
 
     return _on_database(prepare, settings)
 
@@ -88,6 +90,12 @@ def _on_database(work: Callable[[Database, Settings], Coroutine[Any, Any, T]], s
         stop(str(error))
     except DatabaseUnavailableError as error:
         stop(f"the database cannot be reached: {error}")
+
+
+def _without(error: DatabaseUnavailableError) -> bool:
+    why = str(error) or "it does not answer"
+    click.echo(f"gateway302: the database cannot be reached, going on without: {why}", err=True)
+    return True
 
 
 async def every(read: Callable[[Wanted], Awaitable[Page]]) -> list[Json]:

@@ -10,7 +10,9 @@ from gateway.adapters import database as module
 from gateway.adapters import migrations
 from gateway.adapters.database import Database, Work
 from gateway.adapters.migrations import upgrade
+from gateway.cli.database import prepare_or_exit
 from gateway.ports import DatabaseUnavailableError
+from gateway.settings import Settings
 from tests.postgres import Postgres
 
 PATIENCE, SILENCE = 0.2, 0.6
@@ -150,3 +152,16 @@ async def test_a_migration_on_a_silent_connection_is_given_up(
     async with asyncio.timeout(LONG):
         with pytest.raises(DatabaseUnavailableError):
             await asyncio.to_thread(upgrade, url)
+
+
+async def test_a_database_that_falls_silent_after_its_migration_does_not_keep_the_gateway_from_serving(
+    database: Database, proxy: Proxy, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await asyncio.to_thread(upgrade, url)
+    proxy.last_words = b"FROM keys"
+
+    async with asyncio.timeout(LONG):
+        assert await asyncio.to_thread(prepare_or_exit, Settings(database_url=url))
+
+    assert "going on without" in capsys.readouterr().err
+    await database.aclose()
