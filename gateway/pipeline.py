@@ -45,6 +45,7 @@ from gateway.flights import (
     Settling,
     as_they_come,
     follow,
+    give_back,
     land,
     release,
     together,
@@ -106,7 +107,7 @@ class Gateway:
         finally:
             await release(self.limiter, order)
         if drawn:
-            await self._give_back(order, drawn)
+            await give_back(self.limiter, order, drawn)
         pictures = [picture or drawn.pop(0) for picture in kept]
         order.outcome.note([picture.cache for picture in pictures])
         if order.asked.attempt is not None:
@@ -133,7 +134,7 @@ class Gateway:
             await release(self.limiter, order)
             if pictures:
                 order.outcome.note([picture.cache for picture in pictures])
-                await self._give_back(order, pictures)
+                await give_back(self.limiter, order, pictures)
         await self.repeated.drew(order, pictures)
 
     async def plan(self, order: Order) -> dict[str, object]:
@@ -201,7 +202,7 @@ class Gateway:
         state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
-    def reserve(self, order: Order, slot: int, audience: Audience, gone: float | None = None) -> PaidCall:
+    def reserve(self, order: Order, slot: int, audience: Audience, newer_than: float | None = None) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
         draft_id, payload = id_of(self.clock.now(), token_bytes(10)), order.plan.payloads[slot]
         order.bill.want(order.plan.model.price)
@@ -219,7 +220,7 @@ class Gateway:
             looked=order.looked,
             saw=order.found is not None,
             lag=self.gallery.lag,
-            gone=gone,
+            newer_than=newer_than,
             refusal=self.drain.refusal(),
         )
         return PaidCall(self.settling.ledger, self.settling.errands, draft, audience)
@@ -262,7 +263,8 @@ class Gateway:
         return Answer(created, pictures, order.format, order.usage, plan.adjustments, order.standings, order.replayed)
 
     async def _with_bytes(self, order: Order, slot: int) -> Picture:
-        return await self.materialize(order, await self.recall(order, slot) or await self.join(order, slot))
+        picture = await self.recall(order, slot) or await self.join(order, slot)
+        return await self.materialize(order, picture)
 
     async def _fly(self, order: Order, slot: int, audience: Audience) -> Flown:
         if order.place is not None:
@@ -272,8 +274,8 @@ class Gateway:
         finally:
             land(self.limiter, order, slot)
 
-    async def _pay(self, order: Order, slot: int, audience: Audience, gone: float | None = None) -> Flown:
-        call = self.reserve(order, slot, audience, gone)
+    async def _pay(self, order: Order, slot: int, audience: Audience, newer_than: float | None = None) -> Flown:
+        call = self.reserve(order, slot, audience, newer_than)
         try:
             result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
         except EarlierError as earlier:
@@ -281,17 +283,13 @@ class Gateway:
             if row.url is not None and not await self.gallery.has(row.url):  # as in `recall`, that is a miss
                 return await self._pay(order, slot, audience, row.created)
             flown = await follow(self.settling.ledger, self.settling.wakeups, row)
-            return flown or await self._pay(order, slot, audience, gone)
+            return flown or await self._pay(order, slot, audience, newer_than)
         except GatewayError as error:
             result = error
         except Exception:
             await self.settling.broke(call)
             raise
         return await self.settle(order, slot, call, result)
-
-    async def _give_back(self, order: Order, pictures: list[Picture]) -> None:
-        if joined := sum(picture.cache is CacheState.JOINED for picture in pictures):  # whoever drew them counts them
-            await self.limiter.give_back(order.caller, order.outcome.request_id, joined)
 
     def _read(self, asked: Asked, data: bytes | Form, policy: Policy, scope: str) -> Understood:
         request = self.parse(asked.dialect, data)

@@ -232,7 +232,7 @@ class Database:
 
 
 def _do_not_preempt() -> None:
-    """Let this thread, when it is woken, not take the CPU from the event loop, whose lock it would have to wait for."""
+    """Let this thread, when it is woken, not take the CPU from the event loop, which holds the GIL."""
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # a sandbox may forbid it
+        with contextlib.suppress(OSError):  # seccomp may forbid it
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -19,8 +19,8 @@ from gateway.ports import Clock, EarlierError
 _G: Final = GENERATIONS.c
 # Fingerprints or attempts that one statement asks for.
 _MOST_AT_ONCE: Final = 64
-# Rows that are read of what may answer: nearly all of them do, and then the newest is enough. What does not is pictures
-# that were to be kept for seconds only, which of a flight come one after another.
+# Rows that are read of what may answer. Nearly all of them do, and then the newest is enough; what does not is pictures
+# that were to be kept for seconds only, which come one after another.
 _MOST_EARLIER: Final = 50
 # No parameters: where one stands against an index' own condition, SQLite plans the statement anew each time.
 _SUCCEEDED: Final[ColumnElement[str]] = literal_column(f"'{State.SUCCEEDED}'")
@@ -41,8 +41,8 @@ _IS_BROKEN: Final = (_G.state != _SUCCEEDED) & _within(_G.finished, "held")
 _JOINED: Final = (_G.flight == bindparam("flight")) & _IS_THERE
 _TOLD: Final = (_G.key == bindparam("key")) & (_IS_BROKEN | _within(_G.created, "retried"))
 _IS_PAID: Final = (_G.state != _FAILED) | (_G.actual > _ZERO)
-_IS_LEFT: Final = (_G.state != _SUCCEEDED) | (_G.created > bindparam("gone", type_=Double))
-_MAY_ANSWER: Final = (_JOINED | _TOLD) & _IS_PAID & _IS_LEFT
+_IS_NEWER: Final = (_G.state != _SUCCEEDED) | (_G.created > bindparam("newer_than", type_=Double))
+_MAY_ANSWER: Final = (_JOINED | _TOLD) & _IS_PAID & _IS_NEWER
 # Those rows, and all of an attempt, newest first, each with the database's time.
 _OF_FINGERPRINT: Final = prepared(
     select(*COLUMNS, now().label("now"))
@@ -148,7 +148,7 @@ class Holds:
             "joined": joined_within(draft, here),
             "retried": RETRIED_WITHIN if draft.is_retry else 0.0,
             "held": self.unknown_hold,
-            "gone": draft.gone or 0.0,
+            "newer_than": draft.newer_than or 0.0,
         }
 
     def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
@@ -202,7 +202,10 @@ def _names(draft: Draft) -> tuple[str, ...]:
 
 
 def _alike(draft: Draft) -> tuple[str, ...]:
-    """What is told to one is told to all of a group that have the same: a crowd of fresh pictures asks once."""
+    """Drafts of a group that have the same are told the same, so that a crowd of fresh pictures asks once.
+
+    A fresh picture joins nobody: what its own group has begun since answers none of it.
+    """
     joins_none = draft.flight == draft.id and draft.attempt is None and not draft.is_retry
     return (draft.fingerprint, draft.caller.key) if joins_none else (draft.id,)
 
@@ -226,5 +229,6 @@ def _which(name: str, size: int) -> Prepared:
     column: Column[str] = _G[name]
     query = select(column).where(column.in_([bindparam(f"sought_{index}", type_=Text) for index in range(size)]))
     if column is _G.fingerprint:
+        # Not `_within`: of a table that it knows nothing of yet, PostgreSQL would read too much for that.
         query = query.where((_G.created > now() - bindparam("back", type_=Double)) | _G.finished.is_(None))
     return prepared(query.distinct())

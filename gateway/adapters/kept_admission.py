@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from gateway.adapters.limit_books import Books, note_of
-from gateway.adapters.redis_connection import Prepared
+from gateway.adapters.redis_connection import PackedCommand
 from gateway.core.limits import Admission, OnAdmission
 from gateway.ports import Observer
 
@@ -16,14 +16,14 @@ _NO_ID: Final = "-"
 class Asking(Protocol):
     """A store that is asked the same again and again."""
 
-    def prepare_look_up(self, *keys: str) -> Prepared:
-        """Prepare to read keys."""
+    def pack_look_up(self, *keys: str) -> PackedCommand:
+        """Pack the reading of keys."""
 
-    def prepare_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Prepared:
-        """Prepare to run a script, on a server that knows it."""
+    def pack_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> PackedCommand:
+        """Pack a script, for a server that knows it."""
 
-    def ask(self, prepared: Prepared, tell: Callable[[Any], None]) -> None:
-        """Do it; `tell` hears the reply, or None."""
+    def ask(self, command: PackedCommand, tell: Callable[[Any], None]) -> None:
+        """Run what was packed; `tell` hears the reply, None where there is none."""
 
 
 class KeptAdmission:
@@ -35,16 +35,16 @@ class KeptAdmission:
         self._books: Final = books
         if books.limits:
             keys = (*books.keys, note_of(books.caller, _NO_ID), *lookups)
-            self._prepared = store.prepare_script(script, keys, "admit_kept", books.packed, _NO_ID, 0)
+            self._command = store.pack_script(script, keys, "admit_kept", books.packed, _NO_ID, 0)
         else:
-            self._prepared = store.prepare_look_up(*lookups)
+            self._command = store.pack_look_up(*lookups)
 
     def __call__(self, tell: OnAdmission) -> None:
         """Let one in; `tell` hears None where nothing was taken.
 
         That is where a picture is not there, a limit refuses, or Redis is away or has to be told the script.
         """
-        self._store.ask(self._prepared, partial(self._answered, tell))
+        self._store.ask(self._command, partial(self._answered, tell))
 
     def _answered(self, tell: OnAdmission, answer: list[Any] | None) -> None:
         try:

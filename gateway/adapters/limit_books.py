@@ -16,7 +16,10 @@ _LARGEST: Final = 256**_NUMBER_SIZE - 1
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """The standings of `told` are told; `packed` is as the script reads them."""
+    """A caller's limits, and the keys that they are counted under.
+
+    `told` are those whose standings are told; `packed` is as the script reads them.
+    """
 
     caller: Caller
     limits: tuple[Named, ...]
@@ -28,7 +31,7 @@ class Books:
 
     @classmethod
     def of(cls, caller: Caller, window_ms: int, lease_ms: int) -> "Books":
-        """Open those of a caller."""
+        """The books of a caller."""
         limits = tuple((_key_of(caller, limit), limit) for limit in limits_of(caller))
         keys = {
             measure: tuple(key for key, limit in limits if limit.measure == measure)

@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from gateway.adapters.redis_connection import Command, Prepared, Waiter, refuse
+from gateway.adapters.redis_connection import Command, PackedCommand, Waiter, refuse
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
 
@@ -91,9 +91,9 @@ class Pipelines:
         self._scheduled = False
         self._tasks: Final[set[asyncio.Task[None]]] = set()
 
-    def send(self, command: Command | Prepared, waiter: Waiter) -> None:
+    def send(self, command: Command | PackedCommand, waiter: Waiter) -> None:
         """Send a command with the others of this turn of the loop; its waiter hears as from a `Link`."""
-        self._commands.append((command.command if isinstance(command, Prepared) else command, waiter))
+        self._commands.append((command.command if isinstance(command, PackedCommand) else command, waiter))
         self._schedule(waiter.get_loop())
 
     def send_lazily(self, command: Command, waiter: Waiter) -> None:

@@ -29,11 +29,11 @@ _PLAIN: Final = frozenset({"host", "port", "path", "db", "username", "password"}
 Command = tuple[str | bytes | float, ...]
 
 
-class Prepared(NamedTuple):
-    """A command that is sent again and again, and how it is written."""
+class PackedCommand(NamedTuple):
+    """A command that is sent again and again, with its bytes."""
 
     command: Command
-    packed: bytes
+    data: bytes
 
 
 class Waiter(Protocol):
@@ -52,39 +52,26 @@ class Waiter(Protocol):
         """Hear that there is none, or that the server does not know the script."""
 
 
-class Unawaited:
-    """Takes a reply that nobody waits for: cheaper than a future, whose failure somebody would have to hear.
-
-    `on_unknown` is told that the server does not know the script.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_unknown: Callable[[], None] = lambda: None) -> None:
-        self._loop: Final = loop
-        self._on_unknown: Final = on_unknown
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of whoever sent the command."""
-        return self._loop
-
-    def done(self) -> bool:
-        """Never: the reply is always taken."""
-        return False
-
-    def set_result(self, _reply: object, /) -> None:
-        """Pass over the reply."""
-
-    def set_exception(self, error: Exception, /) -> None:
-        """Pass over what went wrong: the store counts it."""
-        if isinstance(error, NoScriptError):
-            self._on_unknown()
+def _nothing(*_: object) -> None:
+    return None
 
 
 class Told:
-    """Tells a reply, or None where there is none, in the very turn of the loop in which it came."""
+    """Tells a reply, or None where there is none, in the very turn of the loop in which it came.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[Any], None]) -> None:
+    Cheaper than a future, whose failure somebody would have to hear; so it also takes a reply that nobody waits for.
+    `on_unknown` is told that the server does not know the script.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[Any], None] = _nothing,
+        on_unknown: Callable[[], None] = _nothing,
+    ) -> None:
         self._loop: Final = loop
         self._tell: Final = tell
+        self._on_unknown: Final = on_unknown
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of whoever sent the command."""
@@ -95,14 +82,16 @@ class Told:
         return False
 
     def set_result(self, reply: object, /) -> None:
-        """Tell it. What goes wrong with that is not the connection's, and goes where it goes for a future."""
+        """Tell it. What goes wrong with that goes where it goes for a future."""
         try:
             self._tell(reply)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - the connection must outlive whoever is told
             self._loop.call_exception_handler({"message": "A reply was told in vain.", "exception": error})
 
-    def set_exception(self, _error: Exception, /) -> None:
-        """Tell that there is none."""
+    def set_exception(self, error: Exception, /) -> None:
+        """Tell that there is none; what went wrong is counted by the store."""
+        if isinstance(error, NoScriptError):
+            self._on_unknown()
         self.set_result(None)
 
 
@@ -272,7 +261,3 @@ def refuse(waiters: Sequence[Waiter]) -> None:
 
 def _error_of(text: str) -> Exception:
     return NoScriptError(text) if text.startswith("NOSCRIPT") else ResponseError(text)
-
-
-def _nothing(*_: object) -> None:
-    return None

@@ -9,7 +9,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from gateway.adapters.redis_connection import Address, Command, Connection, Prepared, Waiter, connect_to, packed, refuse
+from gateway.adapters.redis_connection import (
+    Address,
+    Command,
+    Connection,
+    PackedCommand,
+    Waiter,
+    connect_to,
+    packed,
+    refuse,
+)
 from gateway.ports import StoreUnavailableError
 
 # Commands that wait for a connection, or for room on it; each of them costs memory.
@@ -38,7 +47,7 @@ class Link:
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def send(self, command: Command | Prepared, waiter: Waiter) -> None:
+    def send(self, command: Command | PackedCommand, waiter: Waiter) -> None:
         """Send a command with the others of this turn of the loop.
 
         Its waiter gets the reply, or `NoScriptError`, or `StoreUnavailableError`.
@@ -74,13 +83,13 @@ class Link:
             self._connection.close()
         self._refuse_all()
 
-    def _enqueue(self, command: Command | Prepared, waiter: Waiter) -> bool:
+    def _enqueue(self, command: Command | PackedCommand, waiter: Waiter) -> bool:
         """Queue a command; False where the queue is full, and it was refused."""
         if len(self._waiting) >= _MOST_WAITING:
             self._on_refusal()
             refuse([waiter])
             return False
-        data = command.packed if isinstance(command, Prepared) else packed(command)
+        data = command.data if isinstance(command, PackedCommand) else packed(command)
         self._waiting.append((data, waiter))
         return True
 

@@ -15,7 +15,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError
 
 from gateway.adapters.redis_client import Pipelines, connect
-from gateway.adapters.redis_connection import Address, Command, Prepared, Told, Unawaited, Waiter, packed
+from gateway.adapters.redis_connection import Address, Command, PackedCommand, Told, Waiter, packed
 from gateway.adapters.redis_link import Link
 from gateway.flights import Deadline
 from gateway.ports import StoreUnavailableError
@@ -35,7 +35,7 @@ Pending = asyncio.Future[Any]
 class _Carrier(Protocol):
     """How commands reach Redis; what its methods promise stands with `Link`."""
 
-    def send(self, command: Command | Prepared, waiter: Waiter) -> None: ...
+    def send(self, command: Command | PackedCommand, waiter: Waiter) -> None: ...
     def send_lazily(self, command: Command, waiter: Waiter) -> None: ...
     def look_up(self, keys: tuple[str, ...], waiter: Waiter) -> None: ...
     async def ping(self) -> None: ...
@@ -102,12 +102,12 @@ class RedisStore:
         Where Redis is away, or the store is closed before that, it is dropped.
         """
         if self._probe is None:
-            self._carrier.send_lazily(command, Unawaited(self._running_loop()))
+            self._carrier.send_lazily(command, Told(self._running_loop()))
 
     def post_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> None:
         """Run a script that nobody waits for; where Redis is away it is dropped."""
         if self._probe is None:
-            waiter = Unawaited(self._running_loop(), lambda: self.post(*_in_full(source, keys, arguments)))
+            waiter = Told(self._running_loop(), on_unknown=lambda: self.post(*_in_full(source, keys, arguments)))
             self._carrier.send(self._by_digest(source, keys, arguments), waiter)
 
     async def listen(self, heard: Callable[[str], None]) -> None:
@@ -162,21 +162,21 @@ class RedisStore:
         except NoScriptError:
             return await self.execute(*_in_full(source, keys, arguments))  # nothing has run
 
-    def prepare_look_up(self, *keys: str) -> Prepared:
-        """Prepare a `look_up` that is `ask`ed again and again."""
-        return _prepared(("MGET", *keys))
+    def pack_look_up(self, *keys: str) -> PackedCommand:
+        """Pack a `look_up` that is `ask`ed again and again."""
+        return _packed(("MGET", *keys))
 
-    def prepare_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> Prepared:
-        """Prepare a script that is `ask`ed again and again, for a server that knows it."""
-        return _prepared(self._by_digest(source, keys, arguments))
+    def pack_script(self, source: str, keys: Sequence[str], *arguments: str | bytes | float) -> PackedCommand:
+        """Pack a script that is `ask`ed again and again, of a server that knows it."""
+        return _packed(self._by_digest(source, keys, arguments))
 
-    def ask(self, prepared: Prepared, tell: Callable[[Any], None]) -> None:
-        """Run what was prepared, without waiting: `tell` hears the reply, or None where there is none to be had.
+    def ask(self, command: PackedCommand, tell: Callable[[Any], None]) -> None:
+        """Run what was packed, without waiting: `tell` hears the reply, or None where there is none to be had.
 
         That is perhaps at once; and so it is where the server does not know the script.
         """
         if self._probe is None:
-            self._carrier.send(prepared, Told(self._running_loop(), tell))
+            self._carrier.send(command, Told(self._running_loop(), tell))
         else:
             tell(None)
 
@@ -230,8 +230,8 @@ def _in_full(source: str, keys: Sequence[str], arguments: Command) -> Command:
     return ("EVAL", source, len(keys), *keys, *arguments)
 
 
-def _prepared(command: Command) -> Prepared:
-    return Prepared(command, packed(command))
+def _packed(command: Command) -> PackedCommand:
+    return PackedCommand(command, packed(command))
 
 
 def _is_cancelled() -> bool:

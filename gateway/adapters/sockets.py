@@ -18,9 +18,6 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.ports import DatabaseUnavailableError
 
-# Whoever takes one of these has heard the answer to the last.
-_STEPS: Final = ("before_cursor_execute", "commit", "rollback")
-
 
 class Sockets:
     """The sockets of an engine's connections; a database without a server has none."""
@@ -73,14 +70,14 @@ def watched(engine: Engine, opened: float, asked: float) -> Iterator[None]:
 
     # Before Core's own, as above; until then it is the driver that gives up.
     event.listen(engine, "connect", lambda *_: allowed.put(opened), insert=True)
-    for step in _STEPS:
-        event.listen(engine, step, lambda *_: allowed.put(asked))
+    # Whoever executes a statement has heard the answer to the last.
+    event.listen(engine, "before_cursor_execute", lambda *_: allowed.put(asked))
     thread = Thread(target=watch, name="database-watch", daemon=True)
     thread.start()
     try:
         yield
     except DBAPIError as error:
-        if silent.is_set():
+        if silent.is_set():  # libpq says of that that the server terminated abnormally
             raise DatabaseUnavailableError("it takes what is sent, and answers nothing") from error
         raise
     finally:

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.cli.gathering import Gathering
 from gateway.core.errors import GatewayError, Kind
-from gateway.web.fastpath import FastPath, Known
+from gateway.web.fastpath import FastPath, RawReply
 from gateway.web.marks import common_headers, new_request_id
 from gateway.web.render import Headers, error_reply, length_header
 from gateway.web.scope import BODY, FAST_PATH, GONE, REQUEST
@@ -112,14 +112,14 @@ class GatheringProtocol(HttpToolsProtocol):
             del self._requests[next(iter(self._requests))]
         self._requests[name] = fast_path
 
-    def _go_on(self, data: bytes, name: bytes, known: Known | None) -> None:
-        """Write the answer to a request that is known, or read it as ever; then go on with what came meanwhile."""
+    def _go_on(self, data: bytes, name: bytes, reply: RawReply | None) -> None:
+        """Write the reply to a request that is known, or read it as ever; then go on with what came meanwhile."""
         meanwhile, self._meanwhile = self._meanwhile or [], None
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if known is not None:
-            self._write(known)
+        if reply is not None:
+            self._write(reply)
         else:
             self._requests.pop(name, None)
             self._read_request(data, name)
@@ -129,10 +129,10 @@ class GatheringProtocol(HttpToolsProtocol):
             if not self.transport.is_closing():
                 self.data_received(piece)
 
-    def _write(self, known: Known) -> None:
-        """Write an answer that is known."""
+    def _write(self, reply: RawReply) -> None:
+        """Write a reply of the fast path."""
         close = _CLOSE if self._is_ending else b""
-        cast("Gathering", self.transport).write_now(b"%b%b%b\r\n%b" % (_OK, known.lines, close, known.body))
+        cast("Gathering", self.transport).write_now(b"%b%b%b\r\n%b" % (_OK, reply.headers, close, reply.body))
         if self._is_ending:
             self.transport.close()
         self.on_response_complete()
@@ -254,6 +254,7 @@ class _Cycle(RequestResponseCycle):
         if head is None:
             return False
         del message[BODY]
+        # Only now: on the fast path nobody looks into these headers again for what begins a line.
         if self.remember is not None and FAST_PATH in self.scope:
             self.remember(self.scope[FAST_PATH])  # type: ignore[typeddict-item]
         self.remember = None

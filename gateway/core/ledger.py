@@ -83,8 +83,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     """Whether the cache answered."""
     lag: float = 0.0
     """Within how many seconds after its end in the ledger a picture is kept for good, where that is not at once."""
-    gone: float | None = None
-    """When a picture that is lost was begun, in seconds since 1970 by the database's clock: none as old is joined."""
+    newer_than: float | None = None
+    """Only pictures begun after this are joined, for that one was lost: seconds since 1970 by the database's clock."""
     refusal: GatewayError | None = None
     """Why nothing new may be paid for, where it may not: then it can only join."""
 
@@ -155,8 +155,8 @@ def earlier(draft: Draft, rows: Sequence[Generation], now: Moment, unknown_hold:
     """The generation that a request joins or is answered with, instead of paying again; None where it must pay.
 
     `rows` are those of its attempt, then those of its fingerprint, each newest first, and no others: whether a row of
-    its own caller is of this picture is not asked again here. Where they are many, those will do that `_answers` may
-    say yes to. `unknown_hold` is in seconds.
+    its own caller is of this picture is not asked again here. Rows that could not answer may be left out.
+    `unknown_hold` is in seconds.
     """
     return next((row for row in rows if _answers(row, draft, now, unknown_hold)), None)
 
@@ -179,7 +179,7 @@ def _answers(row: Generation, draft: Draft, now: Moment, unknown_hold: float) ->
         return again or row.flight == draft.flight
     since = now.database - row.finished
     match row.state:
-        case State.SUCCEEDED if draft.gone is not None and row.created <= draft.gone:
+        case State.SUCCEEDED if draft.newer_than is not None and row.created <= draft.newer_than:
             return False
         case State.SUCCEEDED:
             return again or (row.flight == draft.flight and since < _lingers(row, draft, now.here))

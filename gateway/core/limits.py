@@ -20,6 +20,7 @@ __all__ = [
     "Admission",
     "Limit",
     "Measure",
+    "OnAdmission",
     "Owner",
     "Refusal",
     "Standing",

@@ -8,7 +8,7 @@ from gateway.flights.flights import Flights
 from gateway.flights.gallery import Gallery
 from gateway.flights.jobs import JobRuns
 from gateway.flights.paid import PaidCall, follow
-from gateway.flights.places import land, release
+from gateway.flights.places import give_back, land, release
 from gateway.flights.recovery import Recovery
 from gateway.flights.repeated import Repeated, told_again
 from gateway.flights.settling import Flown, Settling
@@ -29,6 +29,7 @@ __all__ = [
     "Settling",
     "as_they_come",
     "follow",
+    "give_back",
     "hear",
     "land",
     "look_around",

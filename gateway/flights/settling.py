@@ -60,16 +60,13 @@ class Settling:
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
         # Also where it is taken in: who dies in the middle of that leaves a picture that is found.
-        keeping = self._keep(row, drawn.url)
-        if self.gallery.media is None:  # there is nothing to wait for but Redis: no need of a task
-            await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
-            flown = Flown(drawn.url, await keeping)
-        else:
+        keeping, taking = self._keep(row, drawn.url), None
+        if self.gallery.media is not None:  # else there is nothing to wait for but Redis: no need of a task
             taking = asyncio.get_running_loop().create_task(self._take_in(row, drawn.url, keeping))
-            await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
-            flown = await taking
-            if flown.url != drawn.url:
-                await self.errands.now_or_later(lambda: self.ledger.keep(row, flown.url))
+        await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
+        flown = Flown(drawn.url, await keeping) if taking is None else await taking
+        if flown.url != drawn.url:
+            await self.errands.now_or_later(lambda: self.ledger.keep(row, flown.url))
         self.wakeups.tell(row.id)
         return flown
 

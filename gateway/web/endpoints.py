@@ -177,8 +177,7 @@ class Endpoints:
             if self.options.keepalive_after > 0:
                 return await kept_alive(gateway, order, place, self.options.keepalive_after)
             answer = await gateway.generate(order)
-            # Our own store has to be asked for its pictures, and 302's address stands only until they lie there.
-            if gateway.gallery.media is None and has_fast_path(order, answer, headers):
+            if has_fast_path(gateway, order, answer, headers):
                 kept = KeptOrder(gateway, order, _secret(headers))
                 scope[FAST_PATH] = FastPath(lambda: self.gateway, kept, outcome, self.added)
             return images_reply(answer, place, order.held.close)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gateway.core.order import Answer, Order, media_name
+from gateway.core.order import Answer, Order
 from gateway.core.outcome import CacheState, Outcome
 from gateway.fastpath import KeptOrder
 from gateway.pipeline import Gateway
@@ -15,30 +15,31 @@ from gateway.web.marks import common_headers, new_request_id
 from gateway.web.render import Headers, addresses, images_reply, length_header
 
 
-class Known(NamedTuple):
-    """An answer of status 200 that is known: its header lines, each with its end, and its body."""
+class RawReply(NamedTuple):
+    """A reply of status 200, as it is written: the lines of its headers, each with its end, and its body."""
 
-    lines: bytes
+    headers: bytes
     body: bytes
 
 
-OnKnown = Callable[[Known | None], None]
+OnReply = Callable[[RawReply | None], None]
 
 # A browser is told who may read the answer, and who prefers to wait or not to what came of that.
 _CHANGES_ANSWER: Final = frozenset({b"origin", b"prefer"})
 
 
-def has_fast_path(order: Order, answer: Answer, headers: Mapping[bytes, bytes]) -> bool:
+def has_fast_path(gateway: Gateway, order: Order, answer: Answer, headers: Mapping[bytes, bytes]) -> bool:
     """Whether the same request would get the same answer, as long as its pictures are kept and its caller may ask.
 
-    One with an Idempotency-Key is answered by what is noted of it, and pictures in our own store are looked for there.
+    One with an Idempotency-Key is answered by what is noted of it. Where there is a media store, it has to be asked for
+    its pictures, and 302's addresses stand only until they lie there.
     """
     return (
-        order.outcome.cache == CacheState.HIT.word
+        gateway.gallery.media is None
+        and order.outcome.cache == CacheState.HIT.word
         and answer.format == "url"
         and order.asked.attempt is None
         and headers.keys().isdisjoint(_CHANGES_ANSWER)
-        and all(media_name(picture.url) is None for picture in answer.pictures)
     )
 
 
@@ -56,34 +57,34 @@ class FastPath:
         self._added: Final = added
         self._head: HitHead | None = None
 
-    def __call__(self, tell: OnKnown) -> None:
-        """Answer it once more: `tell` hears the answer, or None where the application has to be asked."""
+    def __call__(self, tell: OnReply) -> None:
+        """Answer it once more: `tell` hears the reply, or None where the application has to be asked."""
         gateway = self._current()
         if self._kept.gateway is gateway:
             self._kept.ask(partial(self._answered, gateway, gateway.clock.monotonic(), tell))
         else:
             tell(None)
 
-    def _answered(self, gateway: Gateway, started: float, tell: OnKnown, answer: Answer | None) -> None:
+    def _answered(self, gateway: Gateway, started: float, tell: OnReply, answer: Answer | None) -> None:
         if answer is None:
             tell(None)
             return
         try:
-            known, outcome = self._known(answer, (gateway.clock.monotonic() - started) * 1000)
+            reply, outcome = self._reply(answer, (gateway.clock.monotonic() - started) * 1000)
         except Exception as error:  # noqa: BLE001 - nobody else hears it, and the caller waits
             gateway.observer.fault("fast path", error)
             tell(None)
             return
-        tell(known)
+        tell(reply)
         gateway.observer.request(outcome)
 
-    def _known(self, answer: Answer, ms: float) -> tuple[Known, Outcome]:
+    def _reply(self, answer: Answer, ms: float) -> tuple[RawReply, Outcome]:
         outcome: Outcome = msgspec.structs.replace(
             self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
         )
-        if self._head is None:
+        if self._head is None:  # not before it comes again: most hits never do
             reply = images_reply(answer, "")
             common = common_headers(outcome.request_id, ms)
             self._head = HitHead([*reply.headers, *length_header(reply), *self._added, *common])
         body = addresses(answer, "")
-        return Known(self._head.lines(answer, len(body), outcome.request_id, ms), body), outcome
+        return RawReply(self._head.lines(answer, len(body), outcome.request_id, ms), body), outcome

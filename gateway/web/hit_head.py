@@ -6,7 +6,7 @@ from typing import Final
 from gateway.core.order import Answer
 from gateway.web.render import RATE_LIMITS, Headers, hit_status, standing_values
 
-# In the order in which an answer has them, as far as it has them.
+# The headers whose values change from answer to answer.
 _BLANKS: Final = frozenset(
     {
         b"cache-status",
@@ -22,12 +22,13 @@ class HitHead:
     """The lines of an answer's headers."""
 
     def __init__(self, headers: Headers) -> None:
-        """`headers` are those of such an answer, which left once: no value of them begins a line of its own."""
+        """`headers` are those of such an answer; values like these left once, and none of them begins a line."""
         lines = [(name, b"%b" if name in _BLANKS else value.replace(b"%", b"%%")) for name, value in headers]
         self._form: Final = b"".join([b"%b: %b\r\n" % line for line in lines])
 
     def lines(self, answer: Answer, length: int, request_id: str, ms: float) -> bytes:
         """Those of another answer of the same kind; `length` is of its body, `ms` how many milliseconds it took."""
+        # In the order of `images_reply`, `length_header` and `common_headers`.
         values = [hit_status(answer.pictures)]
         for standing in answer.standings:
             values += standing_values(standing)

@@ -111,7 +111,7 @@ def standing_headers(standings: Iterable[Standing]) -> Headers:
     headers: Headers = []
     for standing in standings:
         limit, remaining, reset = RATE_LIMITS[standing.measure]
-        values = standing_values(standing)
+        values = standing_values(standing)  # no zip: every answer comes by here
         headers += ((limit, values[0]), (remaining, values[1]), (reset, values[2]))
     return headers
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from gateway.adapters.limiter import LimiterOptions, RedisLimiter
 from gateway.adapters.redis_store import RedisStore
 from gateway.core.errors import GatewayError
 from gateway.core.keys import Caller, Terms
-from gateway.core.limits import Admission
+from gateway.core.limits import Admission, OnAdmission
 from tests.adapters.errors import Errors
 from tests.fakes import FakeClock, FakeObserver, Recorder, until
 
@@ -34,10 +34,15 @@ class Kept:
     limiter: RedisLimiter
     store: RedisStore
     record: Recorder
+    admissions: dict[tuple[Caller, tuple[str, ...]], Callable[[OnAdmission], None]] = field(default_factory=dict)
+    """One for each caller and its pictures, which is asked again and again."""
 
     def start(self, asks: Caller, *names: str) -> asyncio.Future[Admission | None]:
         told: asyncio.Future[Admission | None] = asyncio.get_running_loop().create_future()
-        self.limiter.kept_admission(asks, names or (NAME,))(told.set_result)
+        alike = asks, names or (NAME,)
+        if alike not in self.admissions:
+            self.admissions[alike] = self.limiter.kept_admission(*alike)
+        self.admissions[alike](told.set_result)
         return told
 
     async def ask(self, asks: Caller = ASKS, *names: str) -> Admission | None:

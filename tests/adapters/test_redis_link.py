@@ -297,3 +297,21 @@ async def test_more_than_can_ever_be_sent_is_refused(
     assert refused == {asked[-1]}
     assert {type(answer) for answer in answers} == {StoreUnavailableError}
     assert (store.healthy, errors.count) == (True, 1)
+
+
+async def test_who_fails_to_take_a_reply_costs_nobody_else_theirs(
+    redis_url: str, redis: Redis, open_store: Open
+) -> None:
+    store, loop = open_store(redis_url, PATIENCE), asyncio.get_running_loop()
+    await store.execute("SET", "name", b"value")
+    failed: list[object] = []
+    loop.set_exception_handler(lambda _loop, context: failed.append(context["exception"]))
+    error = IndexError("nobody asked for this")
+
+    def fails(_reply: object) -> None:
+        raise error
+
+    store.ask(store.pack_look_up("name"), fails)
+
+    assert await store.look_up("name") == [b"value"]
+    assert (failed, store.healthy) == ([error], True)

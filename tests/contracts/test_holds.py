@@ -20,7 +20,7 @@ from gateway.ports import EarlierError
 from tests.fakes import FakeClock
 
 OWN, OTHER = Caller("key_1", "team"), Caller("key_2", "team")
-# More than were ever looked at.
+# More than are read of what may answer.
 MANY = 60
 PRICE = 40_000
 DRAWN = Ending(State.SUCCEEDED, PRICE, "https://pictures.example/1.png")
@@ -174,7 +174,7 @@ async def test_pictures_that_are_lost_hide_nothing(ledger: SqlLedger) -> None:
     lost = await ledger.find([f"{OWN.key}:{number}" for number in range(MANY)])
     gone = max(row.created for row in lost)
 
-    assert await found(ledger, fresh("again", is_retry=True, gone=gone)) == "first"
+    assert await found(ledger, fresh("again", is_retry=True, newer_than=gone)) == "first"
 
 
 async def test_what_failed_unbilled_hides_nothing(ledger: SqlLedger) -> None:
@@ -242,7 +242,7 @@ async def test_of_all_rows_the_same_is_found_as_the_rules_would_choose(database:
         )
         wanted = draft("new", fingerprint=fingerprint, flight=flight, attempt=attempt, lag=lag)
         gone = chance.choice([None, None, *(row.created for row in rows)])
-        wanted = msgspec.structs.replace(wanted, is_retry=chance.random() < 0.5, gone=gone)
+        wanted = msgspec.structs.replace(wanted, is_retry=chance.random() < 0.5, newer_than=gone)
         newest = sorted(rows, key=lambda row: row.created, reverse=True)
         of_attempt = [row for row in newest if row.attempt == attempt is not None]
         chosen = earlier(wanted, [*of_attempt, *newest], Moment(at, clock.monotonic()), HOLD)

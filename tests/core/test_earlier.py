@@ -81,7 +81,7 @@ def test_a_job_that_did_not_look_joins_what_is_young() -> None:
 )
 def test_a_picture_that_is_lost_is_not_joined_nor_is_one_before_it(fields: dict[str, Any]) -> None:
     now = Moment(101.0, 500.0)
-    draft = Draft("2", "f", "f", Caller("a", "team"), "model", 1, 0, Bill(), gone=20.0, **fields)
+    draft = Draft("2", "f", "f", Caller("a", "team"), "model", 1, 0, Bill(), newer_than=20.0, **fields)
     before, lost, since = [row(created=created, attempt=draft.attempt) for created in (10.0, 20.0, 30.0)]
 
     assert earlier(draft, [since, lost, before], now, 60.0) == since
@@ -89,7 +89,7 @@ def test_a_picture_that_is_lost_is_not_joined_nor_is_one_before_it(fields: dict[
 
 
 def test_though_a_picture_is_lost_what_is_under_way_is_joined_and_what_is_unknown_is_told() -> None:
-    draft = Draft("2", "f", "f", Caller("a", "team"), "model", 1, 0, Bill(), gone=20.0)
+    draft = Draft("2", "f", "f", Caller("a", "team"), "model", 1, 0, Bill(), newer_than=20.0)
     under_way, unknown = row(finished=None, state=State.SENT), row(state=State.UNKNOWN)
 
     assert earlier(draft, [under_way], Moment(101.0, 500.0), 60.0) == under_way

@@ -43,5 +43,7 @@ async def _ask(port: int, key: str, data: bytes) -> tuple[int, bytes]:
         answer = await reader.read()
     finally:
         writer.close()
+    if not answer:
+        raise ConnectionError("it hung up")
     start, _, body = answer.partition(b"\r\n\r\n")
     return int(start.split()[1]), body

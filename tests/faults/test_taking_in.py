@@ -47,7 +47,8 @@ async def kept(scene: Scene) -> list[str]:
     """The addresses in the cache."""
     async with redis.asyncio.Redis(unix_socket_path=str(scene.folder / "valkey.sock")) as store:
         names = [name async for name in store.scan_iter("gw:*:image")]
-        return [orjson.loads(value)["url"] for value in await store.mget(["", *names]) if isinstance(value, bytes)]
+        values = await store.mget(names) if names else []
+        return [orjson.loads(value)["url"] for value in values if isinstance(value, bytes)]
 
 
 async def ended(scene: Scene) -> str:
@@ -61,7 +62,7 @@ async def ended(scene: Scene) -> str:
 async def ask_again(scene: Scene, prompt: str) -> Came:
     """Ask until there is an answer: who was killed may still take connections, and its successor not yet."""
     while True:
-        with suppress(ConnectionError, IndexError):
+        with suppress(ConnectionError):
             return await ask(scene, prompt)
         await asyncio.sleep(0.01)
 

@@ -92,6 +92,8 @@ async def test_who_asks_the_same_worker_meanwhile_waits_for_the_copy(world: Worl
     assert told(answer) == [("miss", ours(0))]
     assert told(one) == [("joined", ours(0))]
     assert told(two) == [("joined", ours(0)), ("miss", ours(1))]
+    # What was found in the cache did not count as an image, so there is none to give back.
+    assert [verb for verb in world.record.verbs if verb.startswith("give back")] == []
     assert told(await world.ask()) == [("hit", ours(0))]
 
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from gateway.cli.protocol import GatheringProtocol
-from gateway.web.fastpath import Known, OnKnown
+from gateway.web.fastpath import OnReply, RawReply
 from gateway.web.middleware import read_body
 from gateway.web.scope import FAST_PATH, HEADERS
 from tests.fakes import until
@@ -25,8 +25,8 @@ def head_of(body: bytes) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", b"%d" % len(body)), (b"x-body", body)]
 
 
-def known(body: bytes) -> Known:
-    return Known(b"".join([b"%b: %b\r\n" % header for header in head_of(body)]), body)
+def known(body: bytes) -> RawReply:
+    return RawReply(b"".join([b"%b: %b\r\n" % header for header in head_of(body)]), body)
 
 
 class Hits:
@@ -40,8 +40,8 @@ class Hits:
         self.asked: list[bytes] = []
         self.again: list[bytes] = []
         self.is_known = True
-        self.known: Callable[[bytes], Known | None] = known
-        self.waiting: asyncio.Queue[OnKnown] = asyncio.Queue()
+        self.known: Callable[[bytes], RawReply | None] = known
+        self.waiting: asyncio.Queue[OnReply] = asyncio.Queue()
         self._late = late
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +53,7 @@ class Hits:
             scope[FAST_PATH] = partial(self._answer, body)
         await answering(body, headers=(*head_of(body),))(scope, receive, send)
 
-    def _answer(self, body: bytes, tell: OnKnown) -> None:
+    def _answer(self, body: bytes, tell: OnReply) -> None:
         self.again.append(body)
         if self._late:
             self.waiting.put_nowait(tell)
