@@ -71,12 +71,12 @@ class MemoryCache:
         entry = None if self.away else self.entries.get(fingerprint)
         return entry if entry is not None and entry.expires > self.clock.now() else None
 
-    def keep(self, fingerprint: str, url: str, ttl: int) -> Awaitable[bool]:
+    def keep(self, fingerprint: str, url: str, ttl: int, *, replace: bool = True) -> Awaitable[bool]:
         is_kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         is_kept.set_result(not self.away and ttl > 0)
         if ttl > 0:
             self.record("keep")
-        if is_kept.result():
+        if is_kept.result() and (replace or fingerprint not in self.entries):
             entry = Entry(fingerprint, url, self.clock.now() + ttl)
             self.entries[fingerprint], self.kept[fingerprint] = entry, encode(entry)
         return is_kept

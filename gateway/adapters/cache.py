@@ -31,13 +31,13 @@ class RedisCache:
         """The kept picture out of what was found under its name; None where that is no entry of ours."""
         return None if value is None else read_entry(value, fingerprint, self._clock.now())
 
-    def keep(self, fingerprint: str, url: str, ttl: int) -> Awaitable[bool]:
-        """Begin to keep a picture for `ttl` seconds; whether it was stored may be waited for, once."""
+    def keep(self, fingerprint: str, url: str, ttl: int, *, replace: bool = True) -> Awaitable[bool]:
+        """Begin to keep a picture for `ttl` seconds; whether the server took it may be waited for, once."""
         if ttl <= 0:
             return _Keeping(None)
         entry = encode(Entry(fingerprint, url, self._clock.now() + ttl))
         try:
-            reply = self._store.start("SET", self.name(fingerprint), entry, "EX", ttl)
+            reply = self._store.start("SET", self.name(fingerprint), entry, "EX", ttl, *(() if replace else ("NX",)))
         except StoreUnavailableError:
             return _Keeping(None)
         reply.add_done_callback(hear)

@@ -6,11 +6,24 @@ from functools import cache
 from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Double, Text, bindparam, false, insert, literal_column, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Double,
+    Select,
+    Text,
+    bindparam,
+    false,
+    insert,
+    literal_column,
+    select,
+    union_all,
+)
 
 from gateway.adapters.money import COLUMNS, generation_of, moves_of
-from gateway.adapters.prepared import Prepared, prepared
-from gateway.adapters.tables import GENERATIONS, now
+from gateway.adapters.prepared import Prepared, Rows, prepared
+from gateway.adapters.tables import GENERATIONS, IS_LOST, now
 from gateway.core.budgets import exhausted
 from gateway.core.errors import GatewayError
 from gateway.core.ledger import RETRIED_WITHIN, Draft, Generation, Moment, State, earlier, joined_within
@@ -36,27 +49,30 @@ def _within(column: Column[Any], seconds: str) -> ColumnElement[bool]:
 # What `earlier` may choose of a fingerprint; whether it does is for its rules to say. Anybody may draw a picture afresh
 # without end, and those rows, like those that surely cost nothing, answer hardly anybody: what does is found behind any
 # number of them.
+_IS_OURS: Final = _G.key == bindparam("key")
+_IS_OF_FLIGHT: Final = _G.flight == bindparam("flight")
 _IS_THERE: Final = _G.finished.is_(None) | ((_G.state == _SUCCEEDED) & _within(_G.finished, "joined"))
 _IS_BROKEN: Final = (_G.state != _SUCCEEDED) & _within(_G.finished, "held")
-_JOINED: Final = (_G.flight == bindparam("flight")) & _IS_THERE
-_TOLD: Final = (_G.key == bindparam("key")) & (_IS_BROKEN | _within(_G.created, "retried"))
+_JOINED: Final = _IS_OF_FLIGHT & _IS_THERE
+_TOLD: Final = _IS_OURS & (_IS_BROKEN | _within(_G.created, "retried"))
 _IS_PAID: Final = (_G.state != _FAILED) | (_G.actual > _ZERO)
 _IS_NEWER: Final = (_G.state != _SUCCEEDED) | (_G.created > bindparam("newer_than", type_=Double))
 _MAY_ANSWER: Final = (_JOINED | _TOLD) & _IS_PAID & _IS_NEWER
-# Those rows, and all of an attempt, newest first, each with the database's time.
-_OF_FINGERPRINT: Final = prepared(
-    select(*COLUMNS, now().label("now"))
-    .where(
-        _G.fingerprint == bindparam("fingerprint"),
-        _within(_G.created, "back") | _G.finished.is_(None),
-        _MAY_ANSWER,
-    )
+# Those rows of the last time, and all of an attempt, newest first; then those of after an outage, which may be of any
+# time, each by an index that has few others. Each row comes with the database's time.
+_ROWS: Final[Select[Any]] = select(*COLUMNS, now().label("now"))
+_RECENT: Final = prepared(
+    _ROWS.where(_G.fingerprint == bindparam("fingerprint"), _within(_G.created, "back"), _MAY_ANSWER)
     # By a sum: by the column alone PostgreSQL may read the newest of all fingerprints, for which there is an index.
     .order_by((_G.created + _ZERO).desc())
     .limit(_MOST_EARLIER)
 )
-_OF_ATTEMPT: Final = prepared(
-    select(*COLUMNS, now().label("now")).where(_G.attempt == bindparam("attempt")).order_by(_G.created.desc())
+_OF_ATTEMPT: Final = prepared(_ROWS.where(_G.attempt == bindparam("attempt")).order_by(_G.created.desc()))
+_OLDER: Final = prepared(
+    union_all(
+        _ROWS.where(_IS_OF_FLIGHT, _G.finished.is_(None)),
+        _ROWS.where(_G.fingerprint == bindparam("fingerprint"), IS_LOST, _IS_OURS, _within(_G.finished, "held")),
+    )
 )
 _WRITTEN: Final = (
     "id",
@@ -94,7 +110,7 @@ class Wanted(NamedTuple):
 class Holds:
     """What `owner` holds; an unknown outcome stands in the way of the same again for `unknown_hold` seconds.
 
-    What began more than `back` seconds ago and is over stands in the way of nothing but its own attempt.
+    A picture that was begun more than `back` seconds ago stands in the way of nothing but its own attempt.
     """
 
     clock: Clock
@@ -107,49 +123,51 @@ class Holds:
         known = self._known(connection, wanted)
         results: list[Generation | EarlierError | GatewayError] = []
         new: list[dict[str, Any]] = []
-        told: dict[tuple[str, ...], Generation | None] = {}
+        read: dict[tuple[object, ...], Rows] = {}
         for one in wanted:
             draft = one.draft
-            if not known.isdisjoint(_names(draft)):
-                if (alike := _alike(draft)) not in told:
+            found: list[Sequence[Any]] = []
+            if draft.attempt in known:
+                _insert(connection, new)  # it can be that of one of them
+                found += _OF_ATTEMPT.rows(connection, {"attempt": draft.attempt})
+            if draft.fingerprint in known:
+                if (alike := _alike(draft)) not in read:
                     _insert(connection, new)  # what it may join can be one of them
-                    told[alike] = self._earlier(connection, draft)
-                if (before := told[alike]) is not None:
-                    draft.bill.hold(draft.id, draft.reserved)
-                    results.append(EarlierError(before))
-                    continue
+                    read[alike] = self._of_fingerprint(connection, draft)
+                found += read[alike]
+            if (before := self._earlier(draft, found)) is not None:
+                draft.bill.hold(draft.id, draft.reserved)
+                results.append(EarlierError(before))
+                continue
             if (refusal := _hold(connection, one)) is not None:
                 results.append(refusal)
                 continue
             values = self._values(one)
             new.append(values)
-            known.update(_names(draft))
+            known |= {draft.fingerprint} if draft.attempt is None else {draft.fingerprint, draft.attempt}
             at = self.clock.now()  # ours, for want of the row's own: nothing compares it with the database's
             results.append(Generation(**{**_UNSET, **values, "state": State.SENT, "created": at, "sent": at}))
         _insert(connection, new)
         return results
 
-    def _earlier(self, connection: Connection, draft: Draft) -> Generation | None:
-        here = self.clock.monotonic()
-        found = _OF_FINGERPRINT.rows(connection, self._sought(draft, here))
-        if draft.attempt is not None:
-            found = [*_OF_ATTEMPT.rows(connection, {"attempt": draft.attempt}), *found]
+    def _earlier(self, draft: Draft, found: Rows) -> Generation | None:
         if not found:
             return None
-        moment = Moment(found[0][-1], here)  # the last column is the database's now
+        moment = Moment(found[0][-1], self.clock.monotonic())  # the last column is the database's now
         return earlier(draft, [generation_of(row) for row in found], moment, self.unknown_hold)
 
-    def _sought(self, draft: Draft, here: float) -> dict[str, Any]:
-        return {
+    def _of_fingerprint(self, connection: Connection, draft: Draft) -> Rows:
+        sought: dict[str, Any] = {
             "fingerprint": draft.fingerprint,
             "flight": draft.flight,
             "key": draft.caller.key,
             "back": self.back,
-            "joined": joined_within(draft, here),
+            "joined": joined_within(draft, self.clock.monotonic()),
             "retried": RETRIED_WITHIN if draft.is_retry else 0.0,
             "held": self.unknown_hold,
             "newer_than": draft.newer_than or 0.0,
         }
+        return [*_RECENT.rows(connection, sought), *_OLDER.rows(connection, sought)]
 
     def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
         """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""
@@ -197,17 +215,13 @@ def _insert(connection: Connection, new: list[dict[str, Any]]) -> None:
         new.clear()
 
 
-def _names(draft: Draft) -> tuple[str, ...]:
-    return (draft.fingerprint,) if draft.attempt is None else (draft.fingerprint, draft.attempt)
+def _alike(draft: Draft) -> tuple[object, ...]:
+    """Drafts of a group that have the same are told of the same rows, so that a crowd of fresh pictures reads once.
 
-
-def _alike(draft: Draft) -> tuple[str, ...]:
-    """Drafts of a group that have the same are told the same, so that a crowd of fresh pictures asks once.
-
-    A fresh picture joins nobody: what its own group has begun since answers none of it.
+    A fresh picture joins nobody: what its own group has begun since answers none of it, but by its attempt.
     """
-    joins_none = draft.flight == draft.id and draft.attempt is None and not draft.is_retry
-    return (draft.fingerprint, draft.caller.key) if joins_none else (draft.id,)
+    joins_none = draft.flight == draft.id and not draft.is_retry
+    return (draft.fingerprint, draft.caller.key, draft.newer_than) if joins_none else (draft.id,)
 
 
 def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[str, float]) -> Collection[str]:
@@ -226,9 +240,16 @@ def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[
 
 @cache
 def _which(name: str, size: int) -> Prepared:
-    column: Column[str] = _G[name]
-    query = select(column).where(column.in_([bindparam(f"sought_{index}", type_=Text) for index in range(size)]))
-    if column is _G.fingerprint:
-        # Not `_within`: of a table that it knows nothing of yet, PostgreSQL would read too much for that.
-        query = query.where((_G.created > now() - bindparam("back", type_=Double)) | _G.finished.is_(None))
-    return prepared(query.distinct())
+    sought = [bindparam(f"sought_{index}", type_=Text) for index in range(size)]
+    if name == "attempt":
+        return prepared(select(_G.attempt).where(_G.attempt.in_(sought)).distinct())
+    return prepared(
+        union_all(
+            # Not `_within`: of a table that it knows nothing of yet, PostgreSQL would read too much for that.
+            select(_G.fingerprint)
+            .where(_G.fingerprint.in_(sought), _G.created > now() - bindparam("back", type_=Double))
+            .distinct(),
+            select(_G.flight).where(_G.flight.in_(sought), _G.finished.is_(None)),
+            select(_G.fingerprint).where(_G.fingerprint.in_(sought), IS_LOST).distinct(),
+        )
+    )

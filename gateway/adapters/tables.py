@@ -18,6 +18,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    literal_column,
+    or_,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -149,6 +152,14 @@ Index(
     sqlite_where=GENERATIONS.c.state == "unknown",
     postgresql_where=GENERATIONS.c.state == "unknown",
 )
+
+IS_LOST: Final = and_(
+    GENERATIONS.c.finished.is_not(None),
+    GENERATIONS.c.state != literal_column("'succeeded'"),
+    or_(GENERATIONS.c.actual.is_(None), GENERATIONS.c.actual > literal_column("0")),
+)
+"""Whether a call may have been paid for, and is over without a picture: in the very words of its index."""
+Index("generations_lost", GENERATIONS.c.fingerprint, sqlite_where=IS_LOST, postgresql_where=IS_LOST)
 
 # What was used, by day of UTC × team × key × model. `cost` is what was paid, `saved` what cache and joining spared.
 USAGE: Final = Table(

@@ -15,6 +15,8 @@ from gateway.ports import DatabaseUnavailableError, Ledger, Wakeups
 _NOTE_AFTER: Final = 0.2
 # Seconds between two looks at a row, for a word between workers may be lost.
 _POLL_EVERY: Final = 0.5
+# What a row ends with that was let go of before anything was sent: who had asked was gone, or the database was away.
+_NOT_SENT: Final = frozenset({Kind.CLIENT_CLOSED_REQUEST, Kind.STORE_UNAVAILABLE})
 
 
 class PaidCall:
@@ -101,7 +103,7 @@ class Adopted:
 async def follow(ledger: Ledger, wakeups: Wakeups, row: Generation) -> Flown | None:
     """Wait for the picture that another worker pays for; a dead worker's row is ended by the recovery.
 
-    None where that worker let go of it before anything was sent, for those who had asked it were gone.
+    None where that worker let go of it before anything was sent.
 
     Raises:
         GatewayError: the one that it ended with; `upstream_unknown` where its row is lost.
@@ -117,6 +119,6 @@ async def follow(ledger: Ledger, wakeups: Wakeups, row: Generation) -> Flown | N
         row = found[0]
     if row.url is not None:
         return Flown(row.url, joined=True)
-    if row.error.kind is Kind.CLIENT_CLOSED_REQUEST:
+    if row.error.kind in _NOT_SENT:
         return None
     raise row.error

@@ -59,8 +59,9 @@ class Settling:
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        # Also where it is taken in: who dies in the middle of that leaves a picture that is found.
-        keeping, taking = self._keep(row, drawn.url), None
+        # Also where it is taken in: who dies in the middle of that leaves a picture that is found. But 302's address
+        # does not take the place of an older picture's, which may lie in our store.
+        keeping, taking = self._keep(row, drawn.url, replace=self.gallery.media is None), None
         if self.gallery.media is not None:  # else there is nothing to wait for but Redis: no need of a task
             taking = asyncio.get_running_loop().create_task(self._take_in(row, drawn.url, keeping))
         await self.errands.now_or_later(lambda: self.ledger.end(row, ending))
@@ -89,11 +90,10 @@ class Settling:
     async def _take_in(self, row: Generation, drawn: str, keeping: Awaitable[bool]) -> Flown:
         """Copy the picture into our store, and keep where it lies from now on, in the place of where it was drawn."""
         name = await self.gallery.take_in(drawn)
-        is_kept = await keeping  # one after the other: over two connections the first could arrive last
-        if name is None:
-            return Flown(drawn, is_kept or await self._keep(row, drawn))
-        return Flown(MEDIA + name, await self._keep(row, MEDIA + name))
+        await keeping  # one after the other: over two connections the first could arrive last
+        url = drawn if name is None else MEDIA + name
+        return Flown(url, await self._keep(row, url))
 
-    def _keep(self, row: Generation, url: str) -> Awaitable[bool]:
+    def _keep(self, row: Generation, url: str, *, replace: bool = True) -> Awaitable[bool]:
         """Begin to keep an address in the cache; whether it has it may be waited for."""
-        return self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url))
+        return self.cache.keep(row.fingerprint, url, self.gallery.ttl(row.ttl, url), replace=replace)

@@ -123,8 +123,8 @@ class Cache(Protocol):
     async def recall(self, fingerprint: str) -> Entry | None:
         """The kept picture; one round trip."""
 
-    def keep(self, fingerprint: str, url: str, ttl: int) -> Awaitable[bool]:
-        """Begin to keep a picture for `ttl` seconds; whether it was stored may be waited for, once."""
+    def keep(self, fingerprint: str, url: str, ttl: int, *, replace: bool = True) -> Awaitable[bool]:
+        """Begin to keep a picture for `ttl` seconds; whether that was taken in may be waited for, once."""
 
 
 class Wakeups(Protocol):

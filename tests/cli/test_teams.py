@@ -23,8 +23,8 @@ def cli(tmp_path: Path) -> Cli:
 
 
 def test_migrate_says_what_it_did(cli: Cli) -> None:
-    assert cli("migrate").stdout == "The database is at 0001 now.\n"
-    assert cli("migrate").stdout == "The database is at 0001 already.\n"
+    assert cli("migrate").stdout == "The database is at 0002 now.\n"
+    assert cli("migrate").stdout == "The database is at 0002 already.\n"
 
 
 def test_teams_are_made_shown_changed_and_listed(cli: Cli) -> None:

@@ -9,9 +9,11 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, select, update
 
+from gateway.adapters import holds
 from gateway.adapters.database import Database
 from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.money import COLUMNS, generation_of
+from gateway.adapters.prepared import Prepared, Rows, Values
 from gateway.adapters.tables import GENERATIONS, now
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
@@ -86,6 +88,53 @@ async def test_what_is_under_way_is_joined_however_long_ago_it_began(
     )
 
     assert await found(ledger, draft("again", caller=caller)) == "first"
+
+
+@pytest.mark.parametrize("is_billed", [False, True], ids=["unknown", "billed"])
+async def test_an_unknown_outcome_is_told_however_long_ago_its_call_began(
+    ledger: SqlLedger, database: Database, *, is_billed: bool
+) -> None:
+    """As after an outage, whose calls are found to be lost when it is over."""
+    row = await ledger.reserve(draft("first"), "k_1")
+    await database.write(
+        lambda connection: connection.execute(update(GENERATIONS).values(created=GENERATIONS.c.created - 86_400))
+    )
+    await ledger.end(row, LOST)
+    if is_billed:
+        [unknown] = await ledger.unsettled(confirm=False, since=0)
+        await ledger.correct(unknown, PRICE)
+
+    assert await found(ledger, draft("again")) == "first"
+    assert await found(ledger, fresh("afresh")) == "first"
+    assert await found(ledger, draft("of another key", caller=OTHER)) is None
+
+
+class Counting:
+    """A statement, and how often it was run."""
+
+    def __init__(self, of: Prepared) -> None:
+        self._of = of
+        self.runs = 0
+
+    def rows(self, connection: Connection, values: Values) -> Rows:
+        self.runs += 1
+        return self._of.rows(connection, values)
+
+
+async def test_a_crowd_of_fresh_ones_is_looked_up_once_and_each_finds_its_own_attempt(
+    ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await draw_many(ledger, OWN)
+    counting = Counting(holds._RECENT)
+    monkeypatch.setattr(holds, "_RECENT", counting)
+
+    names = [
+        await asyncio.gather(*(found(ledger, fresh(f"{turn}:{number}", attempt=f"{number}")) for number in range(MANY)))
+        for turn in range(2)
+    ]
+
+    assert names == [[None] * MANY, [f"0:{number}" for number in range(MANY)]]
+    assert counting.runs < 10
 
 
 @pytest.mark.parametrize("caller", [OWN, OTHER], ids=["own", "of-another-key"])

@@ -7,7 +7,7 @@ import pytest
 from gateway.core.catalogue import Catalogue
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
-from gateway.core.ledger import Bill, Draft, State
+from gateway.core.ledger import Bill, Draft, Ending, State
 from gateway.flights import Audience, PaidCall, follow
 from tests.fakes import until
 from tests.world import World
@@ -79,4 +79,13 @@ async def test_who_is_gone_by_the_time_it_is_reserved_is_not_sent_for_and_who_fo
     assert call.row is not None
     [row] = await world.ledger.find([call.row.id])
     assert (row.state, row.actual) == (State.FAILED, 0)
+    assert await follow(world.ledger, world.settling.wakeups, row) is None
+
+
+async def test_who_follows_what_was_let_go_of_for_the_database_was_away_pays_itself(world: World) -> None:
+    row = await world.ledger.reserve(paid(world, Audience())._draft, "k_1")
+    away = GatewayError(Kind.STORE_UNAVAILABLE, "nothing was sent")
+    await world.ledger.end(row, Ending(State.FAILED, 0, error=away))
+
+    [row] = await world.ledger.find([row.id])
     assert await follow(world.ledger, world.settling.wakeups, row) is None

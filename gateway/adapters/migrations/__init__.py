@@ -17,7 +17,7 @@ from gateway.adapters.engines import is_away, open_engine, sqlite_file
 from gateway.adapters.sockets import watched
 from gateway.ports import DatabaseUnavailableError
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest step."""
 VERSION_TABLE: Final = "gateway_schema"
 # A step may have much to do, and another gateway be before us.
