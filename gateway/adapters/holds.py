@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
+    exists,
     false,
     insert,
     literal_column,
@@ -240,16 +241,15 @@ def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[
 
 @cache
 def _which(name: str, size: int) -> Prepared:
-    sought = [bindparam(f"sought_{index}", type_=Text) for index in range(size)]
+    # A list that is selected from, not an IN: for three of those SQLite would build three tables.
+    one = union_all(*(select(bindparam(f"sought_{n}", type_=Text).label("one")) for n in range(size))).subquery().c.one
     if name == "attempt":
-        return prepared(select(_G.attempt).where(_G.attempt.in_(sought)).distinct())
+        return prepared(select(one).where(exists().where(_G.attempt == one)))
     return prepared(
-        union_all(
+        select(one).where(
             # Not `_within`: of a table that it knows nothing of yet, PostgreSQL would read too much for that.
-            select(_G.fingerprint)
-            .where(_G.fingerprint.in_(sought), _G.created > now() - bindparam("back", type_=Double))
-            .distinct(),
-            select(_G.flight).where(_G.flight.in_(sought), _G.finished.is_(None)),
-            select(_G.fingerprint).where(_G.fingerprint.in_(sought), IS_LOST).distinct(),
+            exists().where(_G.fingerprint == one, _G.created > now() - bindparam("back", type_=Double))
+            | exists().where(_G.flight == one, _G.finished.is_(None))
+            | exists().where(_G.fingerprint == one, IS_LOST)
         )
     )
