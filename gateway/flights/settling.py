@@ -59,9 +59,10 @@ class Settling:
         actual = row.reserved if drawn.micro_usd is None else drawn.micro_usd
         self.observer.paid(Caller(row.key, row.team), row.model, actual)
         ending = Ending(State.SUCCEEDED, actual, drawn.url, request_id=drawn.request_id)
-        # Also where it is taken in: who dies in the middle of that leaves a picture that is found. But 302's address
-        # does not take the place of an older picture's, which may lie in our store.
-        keeping, taking = self._keep(row, drawn.url, replace=self.gallery.media is None), None
+        # Also where it is taken in: who dies in the middle of that leaves a picture that is found. But a fresh one's
+        # address does not take the place of an older picture's, which may lie in our store.
+        is_fresh = row.flight == row.id
+        keeping, taking = self._keep(row, drawn.url, replace=self.gallery.media is None or not is_fresh), None
         if self.gallery.media is not None:  # else there is nothing to wait for but Redis: no need of a task
             taking = asyncio.get_running_loop().create_task(self._take_in(row, drawn.url, keeping))
         await self.errands.now_or_later(lambda: self.ledger.end(row, ending))

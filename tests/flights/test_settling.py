@@ -15,6 +15,7 @@ from tests.world import SECOND, World
 
 TAKEN_IN_WITHIN = 60.0
 DRAWN = "https://pictures.example/1.png"
+ANEW = "https://pictures.example/2.png"
 
 
 class Refusing(MemoryMedia):
@@ -142,6 +143,22 @@ async def test_a_fresh_picture_takes_the_place_of_the_older_one_when_its_copy_is
     assert told(await world.ask(SECOND)) == [("hit", ours(1))]
 
 
+async def test_302s_address_takes_the_place_of_one_whose_picture_our_store_has_lost(world: World) -> None:
+    media = world.media
+    assert isinstance(media, MemoryMedia)
+    await world.ask()
+    media.pictures.clear()
+    world.clock.advance(10 * TAKEN_IN_WITHIN)
+    world.work_elsewhere()
+    asking = await taking_in(world)
+
+    world.clock.advance(10 * TAKEN_IN_WITHIN)
+    world.work_elsewhere()
+    assert told(await world.ask(SECOND)) == [("hit", ANEW)]
+
+    assert told(await taken_in(world, asking)) == [("miss", ours(0))]
+
+
 async def test_what_must_not_be_stored_is_kept_by_neither_address(world: World) -> None:
     asking = await taking_in(world, look_up=False, keep=False)
     assert world.cache.entries == {}
@@ -222,7 +239,7 @@ async def test_the_copys_address_is_sent_when_the_cache_has_answered_for_302s(
     sent: dict[str, asyncio.Future[bool]] = {}
 
     def keep(_fingerprint: str, url: str, _ttl: int, *, replace: bool = True) -> Awaitable[bool]:
-        assert replace is (url != DRAWN)
+        assert replace
         sent[url] = asyncio.get_running_loop().create_future()
         return sent[url]
 
