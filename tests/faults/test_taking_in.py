@@ -59,6 +59,14 @@ async def ended(scene: Scene) -> str:
     return str(url)
 
 
+async def taking_in(scene: Scene, prompt: str) -> tuple[asyncio.Task[Came], str]:
+    """A request whose picture is held back from the one who copies it, and where 302 has it."""
+    scene.wire.shown.clear()
+    asking = asyncio.get_running_loop().create_task(ask(scene, prompt))
+    await scene.wire.looked.wait()
+    return asking, await ended(scene)
+
+
 async def ask_again(scene: Scene, prompt: str) -> Came:
     """Ask until there is an answer: who was killed may still take connections, and its successor not yet."""
     while True:
@@ -71,10 +79,7 @@ async def test_what_was_drawn_is_found_though_every_worker_was_killed_before_its
     scene: Scene,
 ) -> None:
     prompt = unique()
-    scene.wire.shown.clear()
-    asking = asyncio.get_running_loop().create_task(ask(scene, prompt))
-    await scene.wire.looked.wait()
-    drawn = await ended(scene)
+    asking, drawn = await taking_in(scene, prompt)
     found = await kept(scene)
 
     for pid in scene.workers:
@@ -90,10 +95,7 @@ async def test_what_was_drawn_is_found_though_every_worker_was_killed_before_its
 
 async def test_the_copy_takes_the_place_of_302s_own_address(scene: Scene) -> None:
     prompt = unique()
-    scene.wire.shown.clear()
-    asking = asyncio.get_running_loop().create_task(ask(scene, prompt))
-    await scene.wire.looked.wait()
-    drawn = await ended(scene)
+    asking, drawn = await taking_in(scene, prompt)
     before = await kept(scene)
     scene.wire.shown.set()
     first = await asking

@@ -149,19 +149,29 @@ async def test_what_cannot_be_answered_again_is_told_to_nobody(world: World) -> 
     assert answer.pictures[0].cache is CacheState.HIT
 
 
-async def test_a_known_hit_does_not_go_through_the_application_and_all_else_does(world: World) -> None:
-    asked: list[str] = []
-    app = serving(world)
+class Counting:
+    """The application, and what it was asked."""
 
-    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["type"])
-        await app(scope, receive, send)
+    def __init__(self, world: World) -> None:
+        self.asked: list[str] = []
+        self._app = serving(world)
 
-    body = orjson.dumps({"model": MODEL, "prompt": "a cat"})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.append(scope["type"])
+        await self._app(scope, receive, send)
+
+
+def posted(fields: dict[str, object]) -> bytes:
+    """A request for pictures, as it comes over the wire."""
+    body = orjson.dumps(fields)
     request = b"POST /v1/images/generations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n" % FIRST
-    request += b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    return request + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def test_a_known_hit_does_not_go_through_the_application_and_all_else_does(world: World) -> None:
+    app, request = Counting(world), posted({"model": MODEL, "prompt": "a cat"})
     states = []
-    async with listening(counting) as server, server.connect() as (reader, writer):
+    async with listening(app) as server, server.connect() as (reader, writer):
         for _ in range(4):
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
@@ -169,7 +179,7 @@ async def test_a_known_hit_does_not_go_through_the_application_and_all_else_does
             await reader.readexactly(int(re.findall(rb"content-length: ([0-9]+)", head)[0]))
 
     assert states == [[b"miss"], *[[b"hit"]] * 3]
-    assert len(asked) == 2
+    assert len(app.asked) == 2
     assert [outcome.cache for outcome in world.observer.outcomes] == ["miss", *["hit"] * 3]
 
 
@@ -182,17 +192,8 @@ async def test_where_pictures_are_taken_in_302s_address_has_no_fast_path_for_its
     first = asyncio.get_running_loop().create_task(world.ask())
     await until(lambda: len(world.cache.kept) == 1)
     world.work_elsewhere()
-    asked: list[str] = []
-    app = serving(world)
-
-    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["type"])
-        await app(scope, receive, send)
-
-    body = orjson.dumps({"model": MODEL, "prompt": "a cat"})
-    request = b"POST /v1/images/generations HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n" % FIRST
-    request += b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-    async with talking(counting) as talk:
+    app, request = Counting(world), posted({"model": MODEL, "prompt": "a cat"})
+    async with talking(app) as talk:
         answers = [await answer_to(talk, request) for _ in range(2)]
         world.downloader.gate.set()
         await first
@@ -202,7 +203,7 @@ async def test_where_pictures_are_taken_in_302s_address_has_no_fast_path_for_its
         *[[b"https://pictures.example/1.png"]] * 2,
         [b"http://a/v1/media/00000000000000000000000000000000.png"],
     ]
-    assert asked == ["http"] * 3
+    assert app.asked == ["http"] * 3
     assert "admit kept" not in world.transcript()
 
 
