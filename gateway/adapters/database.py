@@ -20,7 +20,7 @@ from sqlalchemy import Connection, text
 from gateway.adapters.commit_delay import CommitDelay
 from gateway.adapters.engines import BEGINS, is_away, open_autocommit, open_engine
 from gateway.adapters.sockets import Sockets
-from gateway.adapters.writer import Job, Writer
+from gateway.adapters.writer import Job, Transaction, Writer
 from gateway.flights import hear
 from gateway.ports import DatabaseUnavailableError
 
@@ -72,9 +72,13 @@ class Database:
         Raises:
             DatabaseUnavailableError: not committed within three seconds; it may still be.
         """
-        return await self.write_each(lambda connection, _: [work(connection)], None)
+        return await self.transact(lambda transaction: work(transaction.connection))
 
-    async def write_each(self, work: Callable[[Connection, list[A]], Sequence[T | Exception]], one: A) -> T:
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """As `write`, for what uses more of the transaction than Core's connection."""
+        return await self.write_each(lambda transaction, _: [work(transaction)], None)
+
+    async def write_each(self, work: Callable[[Transaction, list[A]], Sequence[T | Exception]], one: A) -> T:
         """Run work once for all that a transaction has of it, in the place of the first.
 
         It has a result for each, or an exception that is raised, which rolls nothing back. Where something fails, it

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Connection, Text, bindparam, func, select, update
+from sqlalchemy import Boolean, Text, bindparam, func, select, update
 
 from gateway.adapters.money import moves_of
 from gateway.adapters.prepared import prepared
 from gateway.adapters.tables import GENERATIONS, now
-from gateway.adapters.writer import ApartError
+from gateway.adapters.writer import ApartError, Transaction
 from gateway.core.ledger import Ending, Generation, State
 
 _G: Final = GENERATIONS.c
@@ -33,18 +33,18 @@ _END: Final = prepared(
 )
 
 
-def end_each(connection: Connection, ended: Sequence[tuple[Generation, Ending]]) -> list[bool]:
+def end_each(transaction: Transaction, ended: Sequence[tuple[Generation, Ending]]) -> list[bool]:
     """Note how each of them ended, and settle its money; whether that was news.
 
     Raises:
         ApartError: it was not news for some of many.
     """
-    if _END.change(connection, [_values(row, ending) for row, ending in ended]) < len(ended):
+    if _END.change(transaction, [_values(row, ending) for row, ending in ended]) < len(ended):
         if len(ended) > 1:
             raise ApartError
         row, ending = ended[0]
-        return [ending.url is not None and _came_late(connection, row, ending)]
-    moves = moves_of(connection)
+        return [ending.url is not None and _came_late(transaction, row, ending)]
+    moves = moves_of(transaction)
     for row, ending in ended:
         if ending.actual is not None:
             moves.settle(row, held=-row.reserved, spent=ending.actual, images=int(ending.url is not None))
@@ -65,13 +65,13 @@ def _values(row: Generation, ending: Ending) -> dict[str, Any]:
     }
 
 
-def _came_late(connection: Connection, row: Generation, ending: Ending) -> bool:
+def _came_late(transaction: Transaction, row: Generation, ending: Ending) -> bool:
     """Take in a picture when nobody hoped for it any more, whether its cost was settled already or believed to be none.
 
     What was billed stays; what was thought to cost nothing costs what is known now, until 302's bill says otherwise.
     """
     gone = (_G.id == row.id) & (_G.state == State.FAILED.value)
-    before = connection.execute(select(_G.actual, _G.billed).where(gone)).first()
+    before = transaction.connection.execute(select(_G.actual, _G.billed).where(gone)).first()
     if before is None:
         return False
     actual, billed = (before.actual, before.billed) if before.actual else (ending.actual, False)
@@ -79,7 +79,7 @@ def _came_late(connection: Connection, row: Generation, ending: Ending) -> bool:
     values |= {"url": ending.url, "error_code": None, "error_message": None}
     if ending.request_id:
         values["request_id"] = ending.request_id
-    connection.execute(update(GENERATIONS).where(gone).values(values))
+    transaction.connection.execute(update(GENERATIONS).where(gone).values(values))
     spent = (actual or 0) - (before.actual or 0)
-    moves_of(connection).settle(row, held=0, spent=spent, images=1)
+    moves_of(transaction).settle(row, held=0, spent=spent, images=1)
     return True

@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Connection,
     Double,
     Select,
     Text,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from gateway.adapters.money import COLUMNS, generation_of, moves_of
 from gateway.adapters.prepared import Prepared, Rows, prepared
 from gateway.adapters.tables import GENERATIONS, IS_LOST, now
+from gateway.adapters.writer import Transaction
 from gateway.core.budgets import exhausted
 from gateway.core.errors import GatewayError
 from gateway.core.ledger import RETRIED_WITHIN, Draft, Generation, Moment, State, earlier, joined_within
@@ -119,9 +119,11 @@ class Holds:
     unknown_hold: float
     back: float
 
-    def each(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Generation | EarlierError | GatewayError]:
+    def each(
+        self, transaction: Transaction, wanted: Sequence[Wanted]
+    ) -> list[Generation | EarlierError | GatewayError]:
         """Hold the price of each, and write that it is being sent: the row, or why it may not be."""
-        known = self._known(connection, wanted)
+        known = self._known(transaction, wanted)
         results: list[Generation | EarlierError | GatewayError] = []
         new: list[dict[str, Any]] = []
         read: dict[tuple[object, ...], Rows] = {}
@@ -129,18 +131,18 @@ class Holds:
             draft = one.draft
             found: list[Sequence[Any]] = []
             if draft.attempt in known:
-                _insert(connection, new)  # it can be that of one of them
-                found += _OF_ATTEMPT.rows(connection, {"attempt": draft.attempt})
+                _insert(transaction, new)  # it can be that of one of them
+                found += _OF_ATTEMPT.rows(transaction, {"attempt": draft.attempt})
             if draft.fingerprint in known:
                 if (alike := _alike(draft)) not in read:
-                    _insert(connection, new)  # what it may join can be one of them
-                    read[alike] = self._of_fingerprint(connection, draft)
+                    _insert(transaction, new)  # what it may join can be one of them
+                    read[alike] = self._of_fingerprint(transaction, draft)
                 found += read[alike]
             if (before := self._earlier(draft, found)) is not None:
                 draft.bill.hold(draft.id, draft.reserved)
                 results.append(EarlierError(before))
                 continue
-            if (refusal := _hold(connection, one)) is not None:
+            if (refusal := _hold(transaction, one)) is not None:
                 results.append(refusal)
                 continue
             values = self._values(one)
@@ -148,7 +150,7 @@ class Holds:
             known |= {draft.fingerprint} if draft.attempt is None else {draft.fingerprint, draft.attempt}
             at = self.clock.now()  # ours, for want of the row's own: nothing compares it with the database's
             results.append(Generation(**{**_UNSET, **values, "state": State.SENT, "created": at, "sent": at}))
-        _insert(connection, new)
+        _insert(transaction, new)
         return results
 
     def _earlier(self, draft: Draft, found: Rows) -> Generation | None:
@@ -157,7 +159,7 @@ class Holds:
         moment = Moment(found[0][-1], self.clock.monotonic())  # the last column is the database's now
         return earlier(draft, [generation_of(row) for row in found], moment, self.unknown_hold)
 
-    def _of_fingerprint(self, connection: Connection, draft: Draft) -> Rows:
+    def _of_fingerprint(self, transaction: Transaction, draft: Draft) -> Rows:
         sought: dict[str, Any] = {
             "fingerprint": draft.fingerprint,
             "flight": draft.flight,
@@ -168,14 +170,14 @@ class Holds:
             "held": self.unknown_hold,
             "newer_than": draft.newer_than or 0.0,
         }
-        return [*_RECENT.rows(connection, sought), *_OLDER.rows(connection, sought)]
+        return [*_RECENT.rows(transaction, sought), *_OLDER.rows(transaction, sought)]
 
-    def _known(self, connection: Connection, wanted: Sequence[Wanted]) -> set[str]:
+    def _known(self, transaction: Transaction, wanted: Sequence[Wanted]) -> set[str]:
         """Those of their fingerprints and attempts that the ledger has: most have none, and none of them is read."""
         fingerprints = [one.draft.fingerprint for one in wanted]
         attempts = [one.draft.attempt for one in wanted if one.draft.attempt is not None]
-        found = _found(connection, "fingerprint", fingerprints, {"back": self.back})
-        return {*found, *_found(connection, "attempt", attempts, {})}
+        found = _found(transaction, "fingerprint", fingerprints, {"back": self.back})
+        return {*found, *_found(transaction, "attempt", attempts, {})}
 
     def _values(self, wanted: Wanted) -> dict[str, Any]:
         draft = wanted.draft
@@ -197,12 +199,12 @@ class Holds:
         }
 
 
-def _hold(connection: Connection, wanted: Wanted) -> GatewayError | None:
+def _hold(transaction: Transaction, wanted: Wanted) -> GatewayError | None:
     """Hold the price of what is wanted, or say why it may not be paid for."""
     draft, _, day = wanted
     if draft.refusal is not None:
         return draft.refusal
-    moves = moves_of(connection)
+    moves = moves_of(transaction)
     if (used_up := moves.used_up(draft.caller, day, draft.bill.open(draft.id))) is not None:
         return exhausted(used_up, day)
     draft.bill.hold(draft.id, draft.reserved)
@@ -210,9 +212,9 @@ def _hold(connection: Connection, wanted: Wanted) -> GatewayError | None:
     return None
 
 
-def _insert(connection: Connection, new: list[dict[str, Any]]) -> None:
+def _insert(transaction: Transaction, new: list[dict[str, Any]]) -> None:
     if new:
-        _INSERT.change(connection, new)
+        _INSERT.change(transaction, new)
         new.clear()
 
 
@@ -225,7 +227,7 @@ def _alike(draft: Draft) -> tuple[object, ...]:
     return (draft.fingerprint, draft.caller.key, draft.newer_than) if joins_none else (draft.id,)
 
 
-def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[str, float]) -> Collection[str]:
+def _found(transaction: Transaction, name: str, sought: Sequence[str], also: dict[str, float]) -> Collection[str]:
     found: set[str] = set()
     for start in range(0, len(sought), _MOST_AT_ONCE):
         some = sought[start : start + _MOST_AT_ONCE]
@@ -235,7 +237,7 @@ def _found(connection: Connection, name: str, sought: Sequence[str], also: dict[
         values |= {
             f"sought_{index}": one for index, one in zip(range(size), chain(some, repeat(some[0])), strict=False)
         }
-        found.update(row[0] for row in _which(name, size).rows(connection, values))
+        found.update(row[0] for row in _which(name, size).rows(transaction, values))
     return found
 
 

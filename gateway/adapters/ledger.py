@@ -16,6 +16,7 @@ from gateway.adapters.holds import Holds, Wanted
 from gateway.adapters.money import COLUMNS, correct, generation_of
 from gateway.adapters.tables import GENERATIONS, WORKERS, now
 from gateway.adapters.upserts import insert_into
+from gateway.adapters.writer import Transaction
 from gateway.core.days import day_of
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.ledger import RETRIED_WITHIN, Draft, Ending, Generation, State
@@ -75,12 +76,12 @@ class SqlLedger:
     async def cancel(self, draft: Draft) -> None:
         """Let go of what was reserved and not sent, if it was reserved at all."""
 
-        def work(connection: Connection) -> None:
-            row = _one(connection, select(*COLUMNS).where(_G.id == draft.id))
+        def work(transaction: Transaction) -> None:
+            row = _one(transaction.connection, select(*COLUMNS).where(_G.id == draft.id))
             if row is not None and row.finished is None:
-                end_each(connection, [(row, Ending(State.FAILED, 0, error=_NOT_SENT))])
+                end_each(transaction, [(row, Ending(State.FAILED, 0, error=_NOT_SENT))])
 
-        await self._database.write(work)
+        await self._database.transact(work)
 
     async def move(self, row: Generation, upstream_key: str) -> Generation | None:
         """Note that the call goes out on another key; the one before it sent nothing that could be billed."""
@@ -109,7 +110,7 @@ class SqlLedger:
 
     async def correct(self, row: Generation, actual: int) -> None:
         """Replace the planned cost of what has ended by the billed one; settle an unknown outcome by its bill."""
-        await self._database.write(lambda connection: correct(connection, row, actual))
+        await self._database.transact(lambda transaction: correct(transaction, row, actual))
 
     async def find(self, ids: Sequence[str]) -> list[Generation]:
         """The rows of these ids."""
@@ -154,11 +155,11 @@ class SqlLedger:
         return await self._database.read(lambda connection: _all(connection, query))
 
     def _reserve(
-        self, connection: Connection, wanted: Sequence[Wanted]
+        self, transaction: Transaction, wanted: Sequence[Wanted]
     ) -> list[Generation | EarlierError | GatewayError]:
         if not self._is_known:  # a row whose owner nobody knows is an orphan
-            self._renew(connection)
-        return self._holds.each(connection, wanted)
+            self._renew(transaction.connection)
+        return self._holds.each(transaction, wanted)
 
     def _renew(self, connection: Connection) -> None:
         connection.execute(_beat(connection.dialect.name), {"id": self._owner, "lease": self._lease})

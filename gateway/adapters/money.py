@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select, union_all, update
+from sqlalchemy import bindparam, select, union_all, update
 
 from gateway.adapters.prepared import prepared
 from gateway.adapters.tables import BUDGETS, GENERATIONS, USAGE
 from gateway.adapters.upserts import add
-from gateway.adapters.writer import before_commit
+from gateway.adapters.writer import Transaction, before_commit
 from gateway.core.budgets import Budget, budgets_of
 from gateway.core.keys import Caller
 from gateway.core.ledger import Generation, State
@@ -42,8 +42,8 @@ _Place = tuple[str, str]
 class Moves:
     """What the jobs of one transaction have moved so far."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection: Final = connection
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction: Final = transaction
         self._taken: Final[dict[_Place, int]] = {}
         self._budgets: Final[defaultdict[_Place, list[int]]] = defaultdict(lambda: [0, 0])
         self._usage: Final[defaultdict[tuple[str, str, str, str], list[int]]] = defaultdict(lambda: [0, 0])
@@ -73,7 +73,7 @@ class Moves:
         used[0] += images
         used[1] += spent
 
-    def write(self, connection: Connection) -> None:
+    def write(self, transaction: Transaction) -> None:
         """Write the sums."""
         budgets = [
             {"owner": owner, "period": period, "held": held, "spent": spent}
@@ -86,34 +86,34 @@ class Moves:
             if images or cost
         ]
         if budgets:
-            add(connection, BUDGETS, budgets, ("held", "spent"))
+            add(transaction, BUDGETS, budgets, ("held", "spent"))
         if usage:
-            add(connection, USAGE, usage, ("images", "cost"))
+            add(transaction, USAGE, usage, ("images", "cost"))
 
     def _learn(self, caller: Caller, day: str) -> None:
         places = _places(caller.key, caller.team, day)
         (team, today), (_, month), (key, _), _ = places  # in the order of `budgets_of`
         self._taken.update(dict.fromkeys(places, 0))
         values = {"team": team, "key": key, "day": today, "month": month}
-        self._taken.update(((owner, period), taken) for owner, period, taken in _TAKEN.rows(self._connection, values))
+        self._taken.update(((owner, period), taken) for owner, period, taken in _TAKEN.rows(self._transaction, values))
 
 
-def moves_of(connection: Connection) -> Moves:
+def moves_of(transaction: Transaction) -> Moves:
     """The moves of the transaction that is under way."""
-    return before_commit(connection, Moves)
+    return before_commit(transaction, Moves)
 
 
-def correct(connection: Connection, row: Generation, actual: int) -> bool:
+def correct(transaction: Transaction, row: Generation, actual: int) -> bool:
     """Replace the cost of what has ended by `actual`, an unknown outcome's hold too; False where the row has moved."""
     unknown = row.state is State.UNKNOWN
     values: dict[str, Any] = {"actual": actual, "billed": True, "version": row.version + 1}
     if unknown:
         values["state"] = State.FAILED.value
     still = (_G.id == row.id) & (_G.version == row.version) & (_G.state == row.state.value)
-    if connection.execute(update(GENERATIONS).where(still).values(values)).rowcount == 0:
+    if transaction.connection.execute(update(GENERATIONS).where(still).values(values)).rowcount == 0:
         return False
     held, before = (-row.reserved, 0) if unknown else (0, row.actual or 0)
-    moves_of(connection).settle(row, held=held, spent=actual - before, images=0)
+    moves_of(transaction).settle(row, held=held, spent=actual - before, images=0)
     return True
 
 

@@ -9,11 +9,11 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, cast
 
-from sqlalchemy import ClauseElement, Connection
+from sqlalchemy import ClauseElement
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from gateway.adapters.dbapi import dbapi_connection
+from gateway.adapters.writer import Transaction
 
 Values = Mapping[str, Any]
 Rows = Sequence[Sequence[Any]]
@@ -41,17 +41,15 @@ class Prepared:
         self._of: Final = of
         self._compiled: Final[dict[str, _Compiled]] = {}
 
-    def rows(self, connection: Connection, values: Values) -> Rows:
+    def rows(self, transaction: Transaction, values: Values) -> Rows:
         """Run a query."""
-        cursor = dbapi_connection(connection).cursor()
-        compiled = self._for(connection)
+        cursor, compiled = transaction.cursor, self._in(transaction.dialect)
         cursor.execute(compiled.sql, compiled.ordered({**compiled.constants, **values}))
         return cursor.fetchall()
 
-    def change(self, connection: Connection, many: Iterable[Values]) -> int:
+    def change(self, transaction: Transaction, many: Iterable[Values]) -> int:
         """Insert, update or delete once for each of many values; how many rows that changed in all."""
-        cursor = dbapi_connection(connection).cursor()
-        compiled = self._for(connection)
+        cursor, compiled = transaction.cursor, self._in(transaction.dialect)
         ordered, constants = compiled.ordered, compiled.constants
         rows = [ordered({**constants, **values} if constants else values) for values in many]
         if len(rows) == 1:
@@ -61,11 +59,10 @@ class Prepared:
         changed: int = cursor.rowcount
         return changed
 
-    def _for(self, connection: Connection) -> _Compiled:
-        name = connection.dialect.name
-        found = self._compiled.get(name)
+    def _in(self, dialect: str) -> _Compiled:
+        found = self._compiled.get(dialect)
         if found is None:
-            found = self._compiled[name] = _compile(self._of(name), _dialect(name))
+            found = self._compiled[dialect] = _compile(self._of(dialect), _dialect(dialect))
         return found
 
 

@@ -13,6 +13,7 @@ from gateway.adapters.database import Database
 from gateway.adapters.money import COLUMNS, correct, generation_of
 from gateway.adapters.rows import Change, one, write_down
 from gateway.adapters.tables import AUDIT, GENERATIONS
+from gateway.adapters.writer import Transaction
 from gateway.core.errors import GatewayError, Kind, invalid_value
 from gateway.core.ledger import State
 from gateway.core.pages import Json, Page, Sought, Wanted, page_of
@@ -68,10 +69,11 @@ class Records:
         """
         now, cost = self._clock.now(), read_cost(data)
 
-        def work(connection: Connection) -> Json:
+        def work(transaction: Transaction) -> Json:
+            connection = transaction.connection
             before = _row(connection, id_)
             row = generation_of(connection.execute(select(*COLUMNS).where(_ROW.id == id_)).one())
-            if row.state is not State.UNKNOWN or not correct(connection, row, cost):
+            if row.state is not State.UNKNOWN or not correct(transaction, row, cost):
                 message = f"The generation {id_} is {row.state}; only one that is unknown can be settled."
                 raise GatewayError(Kind.CONFLICT, message)
             after = _told_generation(_row(connection, id_))
@@ -79,7 +81,7 @@ class Records:
             write_down(connection, now, actor, "generation.settle", change)
             return after
 
-        return await self._database.write(work)
+        return await self._database.transact(work)
 
 
 def _row(connection: Connection, id_: str) -> RowMapping:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, Table, select, update
 
 from gateway.adapters.tables import AUDIT, BUDGETS, REVISION, USAGE
 from gateway.adapters.upserts import add
+from gateway.adapters.writer import Transaction
 from gateway.core.catalogue import MICRO
 from gateway.core.coerce import Policy
 from gateway.core.days import day_of, month_of
@@ -124,9 +125,9 @@ def one(connection: Connection, table: Table, column: str, value: str) -> RowMap
     return connection.execute(select(table).where(table.c[column] == value)).mappings().one_or_none()
 
 
-def add_usage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+def add_usage(transaction: Transaction, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add to the counters of rows, which are made where they are missing.
 
     Each row has `day`, `team`, `key`, `model` and some counters, the same in all.
     """
-    add(connection, USAGE, rows, tuple(name for name in COUNTERS if name in rows[0]))
+    add(transaction, USAGE, rows, tuple(name for name in COUNTERS if name in rows[0]))

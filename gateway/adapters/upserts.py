@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Table, bindparam
+from sqlalchemy import Insert, Table, bindparam
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.adapters.prepared import Prepared
+from gateway.adapters.writer import Transaction
 
 _INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -17,9 +18,9 @@ def insert_into(table: Table, dialect: str) -> Any:  # noqa: ANN401 - two classe
     return _INSERTS[dialect](table)
 
 
-def add(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], sums: tuple[str, ...]) -> None:
+def add(transaction: Transaction, table: Table, rows: Sequence[Mapping[str, Any]], sums: tuple[str, ...]) -> None:
     """Add to the sums of rows, which are made where they are missing, with nothing in their other sums."""
-    _adding(table, sums).change(connection, rows)
+    _adding(table, sums).change(transaction, rows)
 
 
 @cache

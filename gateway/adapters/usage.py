@@ -73,7 +73,7 @@ class UsageCounter:
         for start in range(0, len(rows), _TOGETHER):
             some = rows[start : start + _TOGETHER]
             try:
-                await self._database.write(partial(add_usage, rows=some))
+                await self._database.transact(partial(add_usage, rows=some))
             except asyncio.CancelledError:
                 # This batch was handed over and goes on; those after it were not.
                 self._take_back(dict([*counted.items()][start + _TOGETHER :]))

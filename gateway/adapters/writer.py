@@ -3,26 +3,38 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
+import msgspec
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
-from gateway.adapters.dbapi import dbapi_connection
 from gateway.ports import DatabaseUnavailableError
-
-_SUMS: Final = "gateway.sums"
-
-SharedWork = Callable[[Connection, list[Any]], Sequence[Any]]
-"""What is done for some of a group at once: a result, or an exception to be raised, for each of them."""
 
 
 class Sums(Protocol):
     """What is added up and written before a commit."""
 
-    def write(self, connection: Connection) -> None:
+    def write(self, transaction: "Transaction") -> None:
         """Write it."""
 
 
+class Transaction(msgspec.Struct):
+    """What jobs write with: Core's connection or, for what runs with every paid call, a cursor of the driver's.
+
+    Core asks its pool for the driver's connection each time, which costs more than some statements; here it is at hand.
+    One is followed by the next on the same connection, with other `sums`.
+    """
+
+    connection: Connection
+    driver: DBAPIConnection
+    cursor: DBAPICursor
+    dialect: str
+    sums: dict[object, Any]
+
+
+SharedWork = Callable[[Transaction, list[Any]], Sequence[Any]]
+"""What is done for some of a group at once: a result, or an exception to be raised, for each of them."""
 S = TypeVar("S", bound=Sums)
 
 
@@ -56,7 +68,8 @@ class Writer:
         self._engine: Final = engine
         self._begin: Final = begin
         self._judged: Final = judged
-        self._connection: Connection | None = None
+        self._last: Transaction | None = None
+        """The last one, whose connection the next one needs."""
 
     def commit(self, jobs: Sequence[Job]) -> list[Any]:
         """Run jobs in a transaction, and commit it; the result of each, or the exception that it is to be told."""
@@ -72,45 +85,46 @@ class Writer:
 
     def close(self) -> None:
         """Let go of the connection; another is made when it is needed."""
-        if self._connection is not None:
-            self._connection.close()
+        if self._last is not None:
+            self._last.connection.close()
         self._engine.dispose()
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Any]:
-        connection = self._begun()
-        sums = connection.info[_SUMS] = {}
+        transaction = self._begun()
         alike: dict[SharedWork, list[int]] = {}
         for index, job in enumerate(jobs):
             alike.setdefault(job.work, []).append(index)
         results: list[Any] = [None] * len(jobs)
         for work, indices in alike.items():
-            for index, result in zip(indices, work(connection, [jobs[index].one for index in indices]), strict=True):
+            for index, result in zip(indices, work(transaction, [jobs[index].one for index in indices]), strict=True):
                 results[index] = result
-        for one in sums.values():
-            one.write(connection)
-        dbapi_connection(connection).commit()
+        for one in transaction.sums.values():
+            one.write(transaction)
+        transaction.driver.commit()
         return results
 
-    def _begun(self) -> Connection:
-        if self._connection is not None:
+    def _begun(self) -> Transaction:
+        if self._last is not None:
             try:
-                self._begin(dbapi_connection(self._connection).cursor())
+                self._begin(self._last.cursor)
             except Exception as error:
                 # A server that was started anew has closed it; nothing was done on it, so another serves as well.
                 self._roll_back(error)
-                if self._connection is not None:
+                if self._last is not None:
                     raise
             else:
-                return self._connection
-        self._connection = self._engine.connect()
-        self._begin(dbapi_connection(self._connection).cursor())
-        return self._connection
+                self._last.sums.clear()
+                return self._last
+        connection = self._engine.connect()
+        driver = cast("DBAPIConnection", connection.connection.dbapi_connection)  # None only where it was invalidated
+        self._last = Transaction(connection, driver, driver.cursor(), connection.dialect.name, {})
+        self._begin(self._last.cursor)
+        return self._last
 
     def _roll_back(self, error: Exception) -> None:
         """Undo what was begun, and let go of a connection that is no longer any good."""
-        connection = self._connection
-        if connection is not None and not self._rolled_back(connection, error):
-            self._connection = None
+        if self._last is not None and not self._rolled_back(connection := self._last.connection, error):
+            self._last = None
             connection.invalidate()
             connection.close()
 
@@ -127,10 +141,10 @@ class Writer:
         return True
 
 
-def before_commit(connection: Connection, sums: Callable[[Connection], S]) -> S:
+def before_commit(transaction: Transaction, sums: Callable[[Transaction], S]) -> S:
     """What the jobs of a transaction add up together: made once, and written after the last of them."""
-    known: dict[object, Any] = connection.info[_SUMS]
+    known = transaction.sums
     if sums not in known:
-        known[sums] = sums(connection)
+        known[sums] = sums(transaction)
     found: S = known[sums]
     return found

@@ -9,8 +9,7 @@ import pytest
 from click.testing import Result
 
 from gateway.adapters.engines import open_engine
-from gateway.adapters.rows import add_usage
-from gateway.adapters.tables import GENERATIONS
+from gateway.adapters.tables import GENERATIONS, USAGE
 from tests.cli.test_commands import run
 
 Cli = Callable[..., Result]
@@ -127,7 +126,7 @@ def test_usage_is_a_table_csv_or_json(cli: Cli, tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/gateway.db", writes=True)
     row = {"day": "2026-11-22", "team": "design", "key": "k", "model": "m", "requests": 3, "cost": 40_000}
     with engine.begin() as connection:
-        add_usage(connection, [row])
+        connection.execute(USAGE.insert().values(**row))
     engine.dispose()
 
     table, csv, json = (

@@ -14,7 +14,7 @@ from gateway.adapters import database as module
 from gateway.adapters.database import Database
 from gateway.adapters.engines import open_engine
 from gateway.adapters.tables import WORKERS
-from gateway.adapters.writer import ApartError
+from gateway.adapters.writer import ApartError, Transaction
 from gateway.ports import DatabaseUnavailableError
 from tests.fakes import until
 from tests.postgres import Postgres
@@ -48,7 +48,7 @@ async def test_what_fails_in_a_group_rolls_back_only_itself(database: Database) 
 async def test_what_is_alike_is_done_at_once_and_each_is_told_its_own(database: Database) -> None:
     seen: list[list[int]] = []
 
-    def halved(connection: Connection, numbers: Sequence[int]) -> list[int | Exception]:
+    def halved(_transaction: Transaction, numbers: Sequence[int]) -> list[int | Exception]:
         seen.append([*numbers])
         return [ValueError(number) if number % 2 else number // 2 for number in numbers]
 
@@ -65,9 +65,9 @@ async def test_what_is_alike_is_done_at_once_and_each_is_told_its_own(database: 
 
 
 async def test_what_cannot_be_done_at_once_is_done_apart(database: Database) -> None:
-    def work(connection: Connection, some: Sequence[str]) -> list[str]:
+    def work(transaction: Transaction, some: Sequence[str]) -> list[str]:
         for one in some:
-            adds(one)(connection)
+            adds(one)(transaction.connection)
         if len(some) > 1:
             raise ApartError
         return [*some]

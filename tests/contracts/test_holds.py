@@ -15,6 +15,7 @@ from gateway.adapters.ledger import SqlLedger
 from gateway.adapters.money import COLUMNS, generation_of
 from gateway.adapters.prepared import Prepared, Rows, Values
 from gateway.adapters.tables import GENERATIONS, now
+from gateway.adapters.writer import Transaction
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller
 from gateway.core.ledger import Bill, Draft, Ending, Generation, Moment, State, earlier
@@ -116,9 +117,9 @@ class Counting:
         self._of = of
         self.runs = 0
 
-    def rows(self, connection: Connection, values: Values) -> Rows:
+    def rows(self, transaction: Transaction, values: Values) -> Rows:
         self.runs += 1
-        return self._of.rows(connection, values)
+        return self._of.rows(transaction, values)
 
 
 async def test_a_crowd_of_fresh_ones_is_looked_up_once_and_each_finds_its_own_attempt(

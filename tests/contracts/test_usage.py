@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection
 
 from gateway.adapters.database import Database
 from gateway.adapters.rows import add_usage
 from gateway.adapters.usage import UsageCounter, UsageReport
+from gateway.adapters.writer import Transaction
 from gateway.core.errors import GatewayError
 from gateway.core.outcome import Outcome
 from gateway.core.usage import COUNTERS, Asked, as_csv, read_asked
@@ -92,14 +92,14 @@ async def test_workers_and_the_ledger_add_to_the_same_row(
 ) -> None:
     workers = [UsageCounter(database, clock) for _ in range(5)]
 
-    def settle(connection: Connection) -> None:
+    def settle(transaction: Transaction) -> None:
         row = {"day": "2027-01-15", "team": "design", "key": "key_1", "model": "m", "images": 1, "cost": 40_000}
-        add_usage(connection, [row])
+        add_usage(transaction, [row])
 
     for worker in workers:
         for _ in range(10):
             worker.request(outcome(states=("hit",)))
-    await asyncio.gather(*(worker.flush() for worker in workers), *(database.write(settle) for _ in range(10)))
+    await asyncio.gather(*(worker.flush() for worker in workers), *(database.transact(settle) for _ in range(10)))
 
     [row] = await report.usage(Asked())
     assert row == {"day": "2027-01-15", "team": "design", "key": "key_1", "model": "m"} | sums(
@@ -144,16 +144,16 @@ async def test_of_many_rows_those_that_could_not_be_told_are_told_later(
 ) -> None:
     for number in reversed(range(600)):
         counter.request(outcome(key=f"k{number:03}"))
-    write, told = database.write, 0
+    transact, told = database.transact, 0
 
-    async def once(work: Callable[[Connection], None]) -> None:
+    async def once(work: Callable[[Transaction], None]) -> None:
         nonlocal told
         told += 1
         if told == 2:
             raise DatabaseUnavailableError
-        await write(work)
+        await transact(work)
 
-    monkeypatch.setattr(database, "write", once)
+    monkeypatch.setattr(database, "transact", once)
     with pytest.raises(DatabaseUnavailableError):
         await counter.flush()
     await counter.flush()
