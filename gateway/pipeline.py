@@ -7,7 +7,7 @@ Prometheus; what a caller gets to see of an answer is `gateway.web.render`'s par
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from secrets import token_bytes
+from os import urandom
 
 import msgspec
 
@@ -15,7 +15,7 @@ from gateway.callers import caller_of, identify
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
-from gateway.core.errors import GatewayError, Kind
+from gateway.core.errors import FAULT, GatewayError, Kind
 from gateway.core.keys import Caller, Keyring, check_model, check_standing, policy_for
 from gateway.core.ledger import Draft, id_of
 from gateway.core.order import (
@@ -31,7 +31,7 @@ from gateway.core.order import (
     policy_of,
     scope_of,
 )
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import BYPASS, JOINED, MISS, Outcome
 from gateway.core.request import Dialect, Form, ImageRequest, parse
 from gateway.core.translate import Payload, Plan, describe, translate
 from gateway.flights import (
@@ -199,12 +199,12 @@ class Gateway:
             message = "The picture is still being drawn; ask again and you join it."
             raise GatewayError(Kind.STILL_RUNNING, message) from None
         joined = landed.joined or landed.value.joined
-        state = CacheState.JOINED if joined else CacheState.BYPASS if fresh else CacheState.MISS
+        state = JOINED if joined else BYPASS if fresh else MISS
         return Picture(landed.value.url, state, stored=landed.value.stored)
 
     def reserve(self, order: Order, slot: int, audience: Audience, newer_than: float | None = None) -> PaidCall:
         """Draft the ledger's row; it is committed, with the hold on the budgets, before the first byte can leave."""
-        draft_id, payload = id_of(self.clock.now(), token_bytes(10)), order.plan.payloads[slot]
+        draft_id, payload = id_of(self.clock.now(), urandom(10)), order.plan.payloads[slot]
         order.bill.want(order.plan.model.price)
         draft = Draft(
             id=draft_id,
@@ -228,7 +228,7 @@ class Gateway:
     async def send(self, order: Order, payload: Payload, call: PaidCall) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
         started, plan = self.clock.monotonic(), order.plan
-        code, request_id = Kind.INTERNAL_ERROR.row.code, ""
+        code, request_id = FAULT, ""
         try:
             drawn = await self.upstream.send(payload.body, plan.model, known_model=plan.known, progress=call)
             code, request_id = "ok", drawn.request_id

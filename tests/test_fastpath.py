@@ -95,7 +95,7 @@ def scene(catalogue: Catalogue) -> Scene:
     ],
 )
 async def test_it_is_the_answer_that_a_hit_gets(scene: Scene, secret: bytes, fields: dict[str, object]) -> None:
-    scene.keys.caller = replace(CALLER, key_terms=Terms(rpm=9, ipm=5))
+    scene.keys.caller = msgspec.structs.replace(CALLER, key_terms=Terms(rpm=9, ipm=5))
     kept = await scene.kept(secret, **fields)
     scene.world.clock.advance(100)
 
@@ -113,7 +113,7 @@ async def test_it_is_the_answer_that_a_hit_gets(scene: Scene, secret: bytes, fie
 
 
 async def test_it_is_asked_for_as_often_as_the_limit_allows(scene: Scene) -> None:
-    scene.keys.caller = replace(CALLER, key_terms=Terms(rpm=5))
+    scene.keys.caller = msgspec.structs.replace(CALLER, key_terms=Terms(rpm=5))
     kept = await scene.kept()
 
     answers = [ask(kept) for _ in range(5)]
@@ -125,15 +125,15 @@ async def test_it_is_asked_for_as_often_as_the_limit_allows(scene: Scene) -> Non
 
 CHANGES: dict[str, Caller | None] = {
     "revoked": None,
-    "disabled": replace(CALLER, key_terms=replace(TERMS, disabled=True)),
-    "team-disabled": replace(CALLER, team_terms=Terms(rpm=20, disabled=True)),
-    "other-models": replace(CALLER, key_terms=replace(TERMS, models=("flux-*",))),
-    "models-of-the-team": replace(CALLER, team_terms=Terms(models=("flux-*",), rpm=20)),
-    "coercion": replace(CALLER, key_terms=replace(TERMS, coercion=Policy.STRICT)),
-    "coercion-of-the-team": replace(CALLER, team_terms=Terms(rpm=20, coercion=Policy.STRICT)),
-    "limits": replace(CALLER, key_terms=replace(TERMS, rpm=1)),
-    "another-team": replace(CALLER, team="shop"),
-    "another-key": replace(CALLER, key="key_2"),
+    "disabled": msgspec.structs.replace(CALLER, key_terms=msgspec.structs.replace(TERMS, disabled=True)),
+    "team-disabled": msgspec.structs.replace(CALLER, team_terms=Terms(rpm=20, disabled=True)),
+    "other-models": msgspec.structs.replace(CALLER, key_terms=msgspec.structs.replace(TERMS, models=("flux-*",))),
+    "models-of-the-team": msgspec.structs.replace(CALLER, team_terms=Terms(models=("flux-*",), rpm=20)),
+    "coercion": msgspec.structs.replace(CALLER, key_terms=msgspec.structs.replace(TERMS, coercion=Policy.STRICT)),
+    "coercion-of-the-team": msgspec.structs.replace(CALLER, team_terms=Terms(rpm=20, coercion=Policy.STRICT)),
+    "limits": msgspec.structs.replace(CALLER, key_terms=msgspec.structs.replace(TERMS, rpm=1)),
+    "another-team": msgspec.structs.replace(CALLER, team="shop"),
+    "another-key": msgspec.structs.replace(CALLER, key="key_2"),
 }
 
 
@@ -144,13 +144,13 @@ async def test_whose_key_is_not_as_it_was_goes_all_the_way_and_nothing_is_taken(
 
     assert ask(kept) is None
     assert scene.world.transcript() == []
-    scene.keys.caller = replace(CALLER)  # equal is as good as the same
+    scene.keys.caller = msgspec.structs.replace(CALLER)  # equal is as good as the same
     assert ask(kept) is not None
 
 
 @pytest.mark.parametrize("whose", ["key", "team"])
 async def test_it_is_not_told_to_a_key_that_was_disabled_or_expired_from_the_first(scene: Scene, whose: str) -> None:
-    expiring = replace(TERMS, expires=LATER)
+    expiring = msgspec.structs.replace(TERMS, expires=LATER)
     scene.keys.caller = Caller("key_1", "design", **{f"{whose}_terms": expiring})
     kept = await scene.kept()
     scene.world.clock.advance(499)

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, text
 
 from gateway.adapters.commit_delay import CommitDelay
-from gateway.adapters.engines import BEGINS, is_away, open_autocommit, open_engine
+from gateway.adapters.engines import TRANSACTING, is_away, open_autocommit, open_engine
 from gateway.adapters.sockets import Sockets
 from gateway.adapters.writer import Job, Transaction, Writer
 from gateway.flights import hear
@@ -47,7 +47,7 @@ class Database:
         self._on_error: Final = on_error
         writing = open_autocommit(url)
         self._written: Final = Sockets(writing)
-        self._writer: Final = Writer(writing, BEGINS[writing.dialect.name], self._judged)
+        self._writer: Final = Writer(writing, TRANSACTING[writing.dialect.name], self._judged)
         self._groups: Final[SimpleQueue[list[Job]]] = SimpleQueue()
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -179,8 +179,10 @@ class Database:
                 jobs += more
                 is_over = not more
             results = self._writer.commit(jobs)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            try:
                 loop.call_soon_threadsafe(self._tell, jobs, results)
+            except RuntimeError:  # the loop is closed: nobody is left to be told
+                continue
 
     def _tell(self, jobs: list[Job], results: list[Any]) -> None:
         self._is_stuck = False

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -51,16 +51,30 @@ def open_engine(url: str, *, writes: bool, patience_ms: int = _LOCK_WAIT_MS) -> 
 
 
 def open_autocommit(url: str) -> Engine:
-    """Connections that leave transactions to the driver: `BEGINS` has what begins one."""
+    """Connections that leave transactions to the driver: `TRANSACTING` has what begins one."""
     return _engine(url, _LOCK_WAIT_MS, isolation_level="AUTOCOMMIT")
 
 
-# In one trip to the server, which only the unprepared can be.
-BEGINS: Final[dict[str, Callable[[Any], object]]] = {
-    "sqlite": lambda cursor: cursor.execute("BEGIN IMMEDIATE"),
-    "postgresql": lambda cursor: cursor.execute(f"BEGIN; {_TAKE_THE_WRITERS_LOCK}", prepare=False),
+class Transacting(NamedTuple):
+    """What begins a transaction as the only writer of all processes, and what commits it, on a cursor of the driver."""
+
+    begin: Callable[[Any], object]
+    commit: Callable[[Any], object]
+
+
+TRANSACTING: Final[dict[str, Transacting]] = {
+    # Not `commit` of the driver, which compiles that statement anew each time.
+    "sqlite": Transacting(
+        lambda cursor: cursor.execute("BEGIN IMMEDIATE"),
+        lambda cursor: cursor.execute("COMMIT"),
+    ),
+    # The lock is taken in one trip to the server, which only the unprepared can be.
+    "postgresql": Transacting(
+        lambda cursor: cursor.execute(f"BEGIN; {_TAKE_THE_WRITERS_LOCK}", prepare=False),
+        lambda cursor: cursor.connection.commit(),
+    ),
 }
-"""What begins a transaction as the only writer of all processes, by dialect, on a cursor of `open_autocommit`'s."""
+"""By dialect, for connections of `open_autocommit`."""
 
 
 def _engine(url: str, patience_ms: int, **options: Any) -> Engine:  # noqa: ANN401 - as `create_engine` takes them

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -96,10 +97,12 @@ _INSERT: Final = prepared(
         **{name: bindparam(name) for name in _WRITTEN}, billed=false(), created=now(), sent=now()
     )
 )
+_SENT: Final = State.SENT
+_SENT_WORD: Final = _SENT.value
 _UNSET: Final = dict.fromkeys(Generation.__struct_fields__)
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True):
     """A draft that is to be sent on an upstream key, on a day of UTC."""
 
     draft: Draft
@@ -149,7 +152,7 @@ class Holds:
             new.append(values)
             known |= {draft.fingerprint} if draft.attempt is None else {draft.fingerprint, draft.attempt}
             at = self.clock.now()  # ours, for want of the row's own: nothing compares it with the database's
-            results.append(Generation(**{**_UNSET, **values, "state": State.SENT, "created": at, "sent": at}))
+            results.append(Generation(**{**_UNSET, **values, "state": _SENT, "created": at, "sent": at}))
         _insert(transaction, new)
         return results
 
@@ -189,7 +192,7 @@ class Holds:
             "key": draft.caller.key,
             "team": draft.caller.team,
             "model": draft.model,
-            "state": State.SENT.value,
+            "state": _SENT_WORD,
             "version": 1,
             "owner": self.owner,
             "upstream_key": wanted.upstream_key or None,
@@ -201,7 +204,7 @@ class Holds:
 
 def _hold(transaction: Transaction, wanted: Wanted) -> GatewayError | None:
     """Hold the price of what is wanted, or say why it may not be paid for."""
-    draft, _, day = wanted
+    draft, day = wanted.draft, wanted.day
     if draft.refusal is not None:
         return draft.refusal
     moves = moves_of(transaction)

@@ -3,7 +3,6 @@
 Many paid calls share a commit, and most of them the same few budgets; a row each would cost more than all the rest.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -45,8 +44,8 @@ class Moves:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction: Final = transaction
         self._taken: Final[dict[_Place, int]] = {}
-        self._budgets: Final[defaultdict[_Place, list[int]]] = defaultdict(lambda: [0, 0])
-        self._usage: Final[defaultdict[tuple[str, str, str, str], list[int]]] = defaultdict(lambda: [0, 0])
+        self._budgets: Final[dict[_Place, list[int]]] = {}
+        self._usage: Final[dict[tuple[str, str, str, str], list[int]]] = {}
 
     def used_up(self, caller: Caller, day: str, price: int) -> Budget | None:
         """The budget of a caller that has not enough left for a price in micro-USD; None where all have."""
@@ -61,15 +60,15 @@ class Moves:
     def hold(self, caller: Caller, day: str, price: int) -> None:
         """Hold a price in micro-USD on the budgets of a caller."""
         for place in _places(caller.key, caller.team, day):
-            self._budgets[place][0] += price
+            self._budgets.setdefault(place, [0, 0])[0] += price
 
     def settle(self, row: Generation, *, held: int, spent: int, images: int) -> None:
         """Move what a generation has held and spent, in micro-USD, and count its use."""
         for place in _places(row.key, row.team, row.day):
-            sums = self._budgets[place]
+            sums = self._budgets.setdefault(place, [0, 0])
             sums[0] += held
             sums[1] += spent
-        used = self._usage[row.day, row.team, row.key, row.model]
+        used = self._usage.setdefault((row.day, row.team, row.key, row.model), [0, 0])
         used[0] += images
         used[1] += spent
 

@@ -21,7 +21,7 @@ from gateway.core.usage import COUNTERS
 ROTATION: Final = "key.rotate"
 FILE: Final = "file"
 """The `source` of what the teams file declares."""
-TERMS: Final = tuple(Terms.__dataclass_fields__)
+TERMS: Final = Terms.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
+from gateway.adapters.engines import Transacting
 from gateway.ports import DatabaseUnavailableError
 
 
@@ -27,7 +27,6 @@ class Transaction(msgspec.Struct):
     """
 
     connection: Connection
-    driver: DBAPIConnection
     cursor: DBAPICursor
     dialect: str
     sums: dict[object, Any]
@@ -42,8 +41,7 @@ class ApartError(Exception):
     """Something that was done for many at once went wrong for some of them: each is to be done by itself."""
 
 
-@dataclass(slots=True)
-class Job:
+class Job(msgspec.Struct):
     """Work to be written for `one`, at once for all of a group that have the same.
 
     It may run twice: alone, when something in its group failed. `since` is the loop's time.
@@ -58,15 +56,13 @@ class Job:
 class Writer:
     """Commits groups of jobs; for one thread.
 
-    The transactions are the driver's own, since Core's cost more than most jobs: `begin` is run on a cursor of an
-    engine that leaves them alone. `judged` is asked what to tell of an error.
+    The transactions are the driver's own, since Core's cost more than most jobs, on a cursor of an engine that leaves
+    them alone. `judged` is asked what to tell of an error.
     """
 
-    def __init__(
-        self, engine: Engine, begin: Callable[[Any], object], judged: Callable[[Exception], Exception]
-    ) -> None:
+    def __init__(self, engine: Engine, transacting: Transacting, judged: Callable[[Exception], Exception]) -> None:
         self._engine: Final = engine
-        self._begin: Final = begin
+        self._begin, self._commit = transacting
         self._judged: Final = judged
         self._last: Transaction | None = None
         """The last one, whose connection the next one needs."""
@@ -100,7 +96,7 @@ class Writer:
                 results[index] = result
         for one in transaction.sums.values():
             one.write(transaction)
-        transaction.driver.commit()
+        self._commit(transaction.cursor)
         return results
 
     def _begun(self) -> Transaction:
@@ -117,7 +113,7 @@ class Writer:
                 return self._last
         connection = self._engine.connect()
         driver = cast("DBAPIConnection", connection.connection.dbapi_connection)  # None only where it was invalidated
-        self._last = Transaction(connection, driver, driver.cursor(), connection.dialect.name, {})
+        self._last = Transaction(connection, driver.cursor(), connection.dialect.name, {})
         self._begin(self._last.cursor)
         return self._last
 

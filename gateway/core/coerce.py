@@ -138,16 +138,17 @@ def _fit_sizes(shape: Sizes, asked: Asked, policy: Policy) -> Size:
 
 def _fit_sides(shape: Sides, asked: Asked, policy: Policy) -> Size:
     if isinstance(asked, Ratio):
-        return _scale(shape, asked, Fraction(shape.high, max(asked)))
+        return _scale(shape, asked, Fraction(shape.high, max(asked.width, asked.height)))
     if policy is Policy.DOCUMENTED:
         width, height = (
             side if shape.low <= side <= shape.high else shape.fallback for side in (asked.width, asked.height)
         )
         return Size(width, height)
-    if max(asked) > shape.high:
-        return _scale(shape, asked, Fraction(shape.high, max(asked)))
-    if min(asked) < shape.low:
-        return _scale(shape, asked, Fraction(shape.low, min(asked)))
+    longer, shorter = max(asked.width, asked.height), min(asked.width, asked.height)
+    if longer > shape.high:
+        return _scale(shape, asked, Fraction(shape.high, longer))
+    if shorter < shape.low:
+        return _scale(shape, asked, Fraction(shape.low, shorter))
     return asked
 
 

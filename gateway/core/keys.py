@@ -7,10 +7,11 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from gateway.core.coerce import Policy
 from gateway.core.errors import GatewayError, Kind
@@ -26,8 +27,7 @@ _PREFIX: Final = PREFIX.encode()
 _FORM: Final = re.compile(rb"gw_live_[0-9A-Za-z]{36}")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """What a team or one of its keys may do; None means without limit.
 
     `models` are globs, none meaning every model. `rpm` and `ipm` are requests and images a minute, `concurrency` the
@@ -49,8 +49,7 @@ class Terms:
 _UNLIMITED: Final = Terms()
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: the key's id, its team's name, the terms of both. A static key is its own team, without terms."""
 
     key: str

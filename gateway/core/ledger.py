@@ -141,7 +141,7 @@ def id_of(now: float, chance: bytes) -> str:
 
     Those that begin together stand together in the database's index, so that a commit writes one page for all of them.
     """
-    return f"{int(now * 1000):012x}{chance.hex()}"
+    return (int(now * 1000).to_bytes(6, "big") + chance).hex()
 
 
 class Moment(NamedTuple):

@@ -15,7 +15,7 @@ from gateway.core.errors import invalid_value
 from gateway.core.held import Held, Holding
 from gateway.core.keys import Caller
 from gateway.core.ledger import Bill
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import HIT, CacheState, Outcome
 from gateway.core.repeats import Repeat
 from gateway.core.request import Dialect, Form
 from gateway.core.standing import Standing
@@ -98,7 +98,7 @@ class Picture(msgspec.Struct, frozen=True, gc=False):
 
 def kept_picture(entry: Entry, now: float) -> Picture:
     """A picture that the cache has, as a hit; `now` in seconds since 1970."""
-    return Picture(entry.url, CacheState.HIT, ttl=max(0, int(entry.expires - now)))
+    return Picture(entry.url, HIT, ttl=max(0, int(entry.expires - now)))
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

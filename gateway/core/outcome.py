@@ -22,6 +22,8 @@ class CacheState(IntEnum):
 
 
 WORDS = ("hit", "joined", "miss", "bypass")
+# A member that is asked of its enumeration each time is slow.
+HIT, JOINED, MISS, BYPASS = CacheState
 
 
 class Outcome(msgspec.Struct, gc=False, omit_defaults=True):

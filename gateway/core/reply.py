@@ -5,8 +5,9 @@ Sources: 302's help centre (statuses), its apps' error tables (`err_code`), its 
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 import orjson
 
 from gateway.core.errors import GatewayError, Kind, Said
@@ -76,7 +77,7 @@ _SUCCESS: Final = 2
 _CAN_BE_MODERATION: Final = frozenset({Kind.UPSTREAM_INVALID_REQUEST, Kind.UPSTREAM_UNKNOWN})
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """An answer of 302, unread: `retry_after` and `request_id` are its headers of these names."""
 
     status: int

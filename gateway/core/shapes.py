@@ -4,9 +4,10 @@ How an asked value is brought into a shape is decided in `gateway.core.coerce`, 
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 # Five digits a side: larger pictures do not exist, and a bound keeps the arithmetic small.
 _SIZE = re.compile(r"([1-9][0-9]{0,4})[xX*×]([1-9][0-9]{0,4})")  # some clients write the multiplication sign
@@ -16,7 +17,7 @@ _LONGEST: Final = len("99999x99999")
 MAX_SIDE = 99_999
 
 
-class Ratio(NamedTuple):
+class Ratio(msgspec.Struct, frozen=True, gc=False):
     """A ratio as written: 10:16 stays 10:16, since 302 lists it so."""
 
     width: int
@@ -25,15 +26,8 @@ class Ratio(NamedTuple):
     def __str__(self) -> str:
         return f"{self.width}:{self.height}"
 
-    # Two numbers are not the same question as a ratio and as pixels: tuples alone would say 16:9 == 16x9.
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and tuple.__eq__(self, other)
 
-    def __hash__(self) -> int:  # the same for both kinds: `__eq__` tells them apart
-        return tuple.__hash__(self)
-
-
-class Size(NamedTuple):
+class Size(msgspec.Struct, frozen=True, gc=False):
     """Pixels."""
 
     width: int
@@ -41,13 +35,6 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
-
-    # Two numbers are not the same question as a ratio and as pixels: tuples alone would say 16:9 == 16x9.
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and tuple.__eq__(self, other)
-
-    def __hash__(self) -> int:  # the same for both kinds: `__eq__` tells them apart
-        return tuple.__hash__(self)
 
 
 Asked = Ratio | Size
@@ -67,8 +54,7 @@ def _read(text: str) -> Asked | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Free:
+class Free(msgspec.Struct, frozen=True):
     """Takes whatever is asked."""
 
     kind = "free"
@@ -78,8 +64,7 @@ class Free:
         return ("any",)
 
 
-@dataclass(frozen=True, slots=True)
-class Ratios:
+class Ratios(msgspec.Struct, frozen=True):
     """Takes one of a list of ratios."""
 
     values: tuple[Ratio, ...]
@@ -91,8 +76,7 @@ class Ratios:
         return tuple(map(str, self.values))
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(msgspec.Struct, frozen=True):
     """Takes one of a list of sizes."""
 
     values: tuple[Size, ...]
@@ -104,8 +88,7 @@ class Sizes:
         return tuple(map(str, self.values))
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True):
     """Takes any size whose two sides lie in the closed interval [low, high]."""
 
     low: int
@@ -118,8 +101,7 @@ class Sides:
         return (f"each side {self.low} to {self.high}",)
 
 
-@dataclass(frozen=True, slots=True)
-class Unshaped:
+class Unshaped(msgspec.Struct, frozen=True):
     """Takes no geometry: the picture handed in decides."""
 
     kind = "none"

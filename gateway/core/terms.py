@@ -7,10 +7,11 @@ or in seconds since 1970, and go as RFC 3339.
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+
+import msgspec
 
 from gateway.core.catalogue import MICRO
 from gateway.core.coerce import Policy
@@ -33,7 +34,7 @@ _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([
 _LAST: Final = 253_402_300_799.0  # the end of the year 9999
 _COUNTS: Final = ("rpm", "ipm", "concurrency")
 _BUDGETS: Final = ("budget_day", "budget_month")
-FIELDS: Final = tuple(Terms.__dataclass_fields__)
+FIELDS: Final = Terms.__struct_fields__
 
 
 def read_terms(data: Mapping[str, object], before: Terms, now: float) -> Terms:
@@ -49,7 +50,8 @@ def read_terms(data: Mapping[str, object], before: Terms, now: float) -> Terms:
         values[name] = _UNSET[name] if value is None else _READERS[name](name, value)
     if values.get("expires") is not None and values["expires"] <= now:
         raise invalid_value("expires", f"expires must be later than now, {told_time(now)}.")
-    return replace(before, **values)
+    changed: Terms = msgspec.structs.replace(before, **values)
+    return changed
 
 
 def read_name(value: object, field: str = "name") -> str:

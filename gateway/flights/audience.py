@@ -89,5 +89,7 @@ async def look_around() -> None:
 
     What is ready is run before sockets are asked, so that only the second turn comes after what they said.
     """
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    second_turn: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(_wake, second_turn)
+    await second_turn

@@ -8,9 +8,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
+
+import msgspec
 
 from gateway.core.errors import GatewayError, Kind, internal_error
 from gateway.core.order import stays
@@ -28,15 +29,14 @@ LINGER: Final = 0.25
 SWEEP_EVERY: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Landed(Generic[T]):
+class Landed(msgspec.Struct, Generic[T], frozen=True):
     """How a flight ended, and whether this waiter began it or joined it."""
 
     value: T
     joined: bool
 
 
-class _Live(NamedTuple, Generic[T]):
+class _Live(msgspec.Struct, Generic[T], frozen=True):
     """A flight that can be joined."""
 
     task: "asyncio.Task[T | GatewayError]"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gateway.core.order import Order, Picture
-from gateway.core.outcome import CacheState
+from gateway.core.outcome import BYPASS, JOINED, MISS
 from gateway.ports import Limiter
 
 
@@ -25,8 +25,10 @@ async def give_back(limiter: Limiter, order: Order, pictures: Sequence[Picture])
     What was found in the cache never counted, though it may have been joined after all.
     """
     states = [picture.cache for picture in pictures]
+    if JOINED not in states:
+        return
     counted = len(order.plan.payloads) if order.found is None else order.found.count(None)
-    drawn = states.count(CacheState.MISS) + states.count(CacheState.BYPASS)
-    unused = min(states.count(CacheState.JOINED), counted - drawn)
+    drawn = states.count(MISS) + states.count(BYPASS)
+    unused = min(states.count(JOINED), counted - drawn)
     if unused > 0:
         await limiter.give_back(order.caller, order.outcome.request_id, unused)

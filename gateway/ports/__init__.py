@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from gateway.core.catalogue import Model
 from gateway.core.entry import Entry
@@ -31,8 +32,7 @@ class EarlierError(Exception):
         self.row = row
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(msgspec.Struct, frozen=True, gc=False):
     """A picture that 302 made: its URL, and what 302 told of the call that made it.
 
     `request_id` is what `Upstream.bill` looks up, `upstream_key` the public id of the key that paid, `task_id` empty
@@ -141,8 +141,7 @@ class MediaUnavailableError(Exception):
     """The media store did not take or give a picture's bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class MediaInfo:
+class MediaInfo(msgspec.Struct, frozen=True, gc=False):
     """What is kept under a name: bytes, media type, entity tag without quotes, seconds since 1970."""
 
     size: int

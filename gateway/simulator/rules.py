@@ -51,14 +51,14 @@ def check(payload: object, catalogue: Catalogue) -> Drawing | Refusal:
 
 def pixels(ratio: Ratio) -> Size:
     """About one megapixel at exactly this ratio, both sides multiples of 8; where there is no such size, a near one."""
-    divisor = math.gcd(*ratio)
+    divisor = math.gcd(ratio.width, ratio.height)
     step = Size(ratio.width // divisor * _GRID, ratio.height // divisor * _GRID)
     times = max(1, round(math.sqrt(_ONE_MEGAPIXEL / (step.width * step.height))))
     exact = Size(step.width * times, step.height * times)
-    if exact.width * exact.height <= 2 * _ONE_MEGAPIXEL and max(exact) <= MAX_SIDE:
+    if exact.width * exact.height <= 2 * _ONE_MEGAPIXEL and max(exact.width, exact.height) <= MAX_SIDE:
         return exact
-    scale = min(math.sqrt(_ONE_MEGAPIXEL / (ratio.width * ratio.height)), MAX_SIDE / max(ratio))
-    return Size(*(max(_GRID, round(side * scale / _GRID) * _GRID) for side in ratio))
+    scale = min(math.sqrt(_ONE_MEGAPIXEL / (ratio.width * ratio.height)), MAX_SIDE / max(ratio.width, ratio.height))
+    return Size(*(max(_GRID, round(side * scale / _GRID) * _GRID) for side in (ratio.width, ratio.height)))
 
 
 def _read(payload: object, catalogue: Catalogue) -> Drawing:

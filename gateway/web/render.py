@@ -17,7 +17,7 @@ from gateway.core.coerce import Adjustment
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.jobs import Job, describe
 from gateway.core.order import NO_TOKENS, Answer, Order, Picture, located
-from gateway.core.outcome import WORDS, CacheState
+from gateway.core.outcome import BYPASS, HIT, JOINED, MISS, WORDS
 from gateway.core.shapes import Free, Ratios, Sides, Sizes, Unshaped
 from gateway.core.standing import Standing, go_duration
 
@@ -42,13 +42,10 @@ _SIZES: Final = frozenset({"1024x1024", "1024x1536", "1536x1024"})
 USAGE: Final = b',"usage":' + orjson.dumps(NO_TOKENS)
 # When the catalogue's source page was read; OpenAI's clients want a date of each model.
 _CREATED: Final = 1_745_000_000
-# A member that is asked of its enumeration each time is slow.
-_HIT: Final = CacheState.HIT
-_MISS: Final = CacheState.MISS
 _FORWARDED: Final = {
-    CacheState.JOINED: b"gateway; fwd=miss; collapsed",
-    CacheState.MISS: b"gateway; fwd=miss",
-    CacheState.BYPASS: b"gateway; fwd=request",
+    JOINED: b"gateway; fwd=miss; collapsed",
+    MISS: b"gateway; fwd=miss",
+    BYPASS: b"gateway; fwd=request",
 }
 _CACHE_WORDS: Final = tuple((b"x-gateway-cache", word.encode()) for word in WORDS)
 
@@ -294,7 +291,7 @@ def hit_status(pictures: list[Picture]) -> bytes:
 def _cache_headers(pictures: list[Picture]) -> Headers:
     """`Cache-Status` and our own word, of the least lucky picture."""
     least = max([picture.cache for picture in pictures])
-    status = hit_status(pictures) if least is _HIT else _FORWARDED[least]
-    if least >= _MISS and all(picture.stored for picture in pictures if picture.cache >= _MISS):
+    status = hit_status(pictures) if least is HIT else _FORWARDED[least]
+    if least >= MISS and all(picture.stored for picture in pictures if picture.cache >= MISS):
         status += b"; stored"
     return [(b"cache-status", status), _CACHE_WORDS[least]]

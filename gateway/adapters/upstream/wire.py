@@ -5,9 +5,10 @@ Nothing is sent twice here, and no exception but `GatewayError` comes out, which
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import httpx
+import msgspec
 
 from gateway.adapters.upstream.messages import Prepared, RawHeaders, Template, WholeStream, raw_headers
 from gateway.core.errors import GatewayError, Kind
@@ -25,7 +26,7 @@ _BROKEN: Final = "The connection to 302.AI broke after the request was sent; it 
 Hook = Callable[[str], Awaitable[None]]
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A request to 302: `path` is absolute and may have a query, a body is JSON.
 
     The whole answer has to be there within `timeout` seconds; None is for ever.
