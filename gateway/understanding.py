@@ -35,7 +35,7 @@ def meaning(request: ImageRequest, plan: Plan, rules: Rules) -> Understood:
     """What is needed of a request: its plan, and how it is to be answered and logged."""
     return Understood(
         plan=plan,
-        adjusted=tuple(adjustment.field for adjustment in plan.adjustments),
+        adjusted=tuple([adjustment.field for adjustment in plan.adjustments]),
         format=image_format(request, rules),
         usage=is_gpt_image(request.model),
         stream=request.stream,

@@ -94,7 +94,8 @@ class Moves:
         (team, today), (_, month), (key, _), _ = places  # in the order of `budgets_of`
         self._taken.update(dict.fromkeys(places, 0))
         values = {"team": team, "key": key, "day": today, "month": month}
-        self._taken.update(((owner, period), taken) for owner, period, taken in _TAKEN.rows(self._transaction, values))
+        for owner, period, taken in _TAKEN.rows(self._transaction, values):
+            self._taken[owner, period] = taken
 
 
 def moves_of(transaction: Transaction) -> Moves:

@@ -47,15 +47,24 @@ class Observation:
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """A call to 302 is over."""
-        _try(self._metrics.upstream, model, code, seconds)
+        try:
+            self._metrics.upstream(model, code, seconds)
+        except Exception as error:  # noqa: BLE001 - as in `_try`, without what a call of it costs each time
+            _complain(error)
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """A call was paid for by this caller."""
-        _try(self._metrics.paid, caller, model, micro_usd)
+        try:
+            self._metrics.paid(caller, model, micro_usd)
+        except Exception as error:  # noqa: BLE001 - as above
+            _complain(error)
 
     def flights(self, change: int) -> None:
         """A flight began or landed."""
-        _try(self._metrics.flights, change)
+        try:
+            self._metrics.flights(change)
+        except Exception as error:  # noqa: BLE001 - as above
+            _complain(error)
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - as the pool tells it
         """Whether a key of 302, named by its public id, can be used."""

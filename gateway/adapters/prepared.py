@@ -51,7 +51,7 @@ class Prepared:
         """Insert, update or delete once for each of many values; how many rows that changed in all."""
         cursor, compiled = transaction.cursor, self._in(transaction.dialect)
         ordered, constants = compiled.ordered, compiled.constants
-        rows = [ordered({**constants, **values} if constants else values) for values in many]
+        rows = [*map(ordered, [{**constants, **values} for values in many] if constants else many)]
         if len(rows) == 1:
             cursor.execute(compiled.sql, rows[0])  # without a pipeline to PostgreSQL
         else:

@@ -158,9 +158,11 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             refuse([waiter for _, waiter in commands])
             return
-        now = self._loop.time()
-        self._sent.extend([(waiter, now) for _, waiter in commands])
-        self._transport.write(b"".join([data for data, _ in commands]))
+        now, pieces = self._loop.time(), []
+        for data, waiter in commands:
+            pieces.append(data)
+            self._sent.append((waiter, now))
+        self._transport.write(b"".join(pieces))
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._check)
 

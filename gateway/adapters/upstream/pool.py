@@ -179,9 +179,10 @@ class KeyPool:
         alone = len(self._keys) == 1
         if not usable and len(left) == len(self._keys) and (alone or not any(_is_busy(key, now) for key in left)):
             usable = left
-        if len(usable) > 1:
-            usable = self._lot.sample(usable, 2)
-        return min(usable, key=lambda key: key.in_flight, default=None)
+        if len(usable) <= 1:
+            return usable[0] if usable else None
+        one, other = self._lot.sample(usable, 2)
+        return one if one.in_flight <= other.in_flight else other
 
     def _learn(self, key: _Key, data: object) -> None:
         key.shared = Health()  # what Redis does not hold, or nobody can read, is written anew
