@@ -58,3 +58,8 @@ class Outcome(msgspec.Struct, gc=False, omit_defaults=True):
         """Note how each picture was come by; there is at least one."""
         self.states = tuple([WORDS[state] for state in states])
         self.cache, self.images = WORDS[max(states)], len(states)
+
+
+def told_ms(seconds: float) -> float:
+    """Milliseconds to two places, as the log has them; `round` to places works out decimal digits, which takes long."""
+    return int(seconds * 100_000 + 0.5) / 100

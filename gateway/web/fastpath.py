@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gateway.core.order import Answer, Order
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import HIT, Outcome, told_ms
 from gateway.fastpath import KeptOrder
 from gateway.pipeline import Gateway
 from gateway.web.hit_head import HitHead
@@ -36,7 +36,7 @@ def has_fast_path(gateway: Gateway, order: Order, answer: Answer, headers: Mappi
     """
     return (
         gateway.gallery.media is None
-        and order.outcome.cache == CacheState.HIT.word
+        and order.outcome.cache == HIT.word
         and answer.format == "url"
         and order.asked.attempt is None
         and headers.keys().isdisjoint(_CHANGES_ANSWER)
@@ -80,7 +80,7 @@ class FastPath:
 
     def _reply(self, answer: Answer, ms: float) -> tuple[RawReply, Outcome]:
         outcome: Outcome = msgspec.structs.replace(
-            self._outcome, request_id=new_request_id(), status=200, code="ok", ms=round(ms, 2)
+            self._outcome, request_id=new_request_id(), status=200, code="ok", ms=told_ms(ms / 1000)
         )
         if self._head is None:  # not before it comes again: most hits never do
             reply = images_reply(answer, "")

@@ -9,7 +9,7 @@ _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 
 def new_request_id() -> str:
     """What a request is known by, `req_` and 32 hex digits; no secret."""
-    return f"req_{getrandbits(128):032x}"
+    return "req_" + getrandbits(128).to_bytes(16, "big").hex()
 
 
 def common_headers(request_id: str, ms: float) -> tuple[tuple[bytes, bytes], ...]:

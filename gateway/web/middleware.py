@@ -10,7 +10,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.errors import GatewayError, Kind, internal_error
-from gateway.core.outcome import Outcome
+from gateway.core.outcome import Outcome, told_ms
 from gateway.flights import Deadline
 from gateway.ports import Clock, Observer
 from gateway.web.marks import common_headers, new_request_id
@@ -74,7 +74,7 @@ class Front:
         try:
             await self._app(scope, receive, mark)
         finally:
-            outcome.ms = round((clock() - started) * 1000, 2)
+            outcome.ms = told_ms(clock() - started)
             self._observer.request(outcome)
 
 
