@@ -14,7 +14,7 @@ from gateway.core.held import Holding
 from gateway.core.jobs import KEPT_FOR, PREFIX, Ended, Job, Wanted, name_of
 from gateway.core.ledger import Bill
 from gateway.core.order import Answer, Asked, Order, Picture, stays
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import HIT, Outcome
 from gateway.core.request import Dialect, Form
 from gateway.core.webhooks import webhook_in
 from gateway.flights import Audience, JobRuns, look_around, release, together
@@ -135,8 +135,8 @@ class Later:
 
         async def picture(url: str) -> Picture:
             if ended.format == "url":
-                return Picture(url, CacheState.HIT)
-            return Picture(url, CacheState.HIT, data=held.add(await self.gateway.gallery.bytes_of(url, deadline)))
+                return Picture(url, HIT)
+            return Picture(url, HIT, data=held.add(await self.gateway.gallery.bytes_of(url, deadline)))
 
         try:
             pictures = await together([picture(url) for url in ended.urls])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from os import urandom
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,7 @@ from gateway.callers import caller_of, identify
 from gateway.core.catalogue import Catalogue
 from gateway.core.coerce import Policy
 from gateway.core.edits import parse_edit, parse_form
-from gateway.core.errors import FAULT, GatewayError, Kind
+from gateway.core.errors import GatewayError, Kind
 from gateway.core.keys import Caller, Keyring, check_model, check_standing, policy_for
 from gateway.core.ledger import Draft, id_of
 from gateway.core.order import (
@@ -54,6 +55,8 @@ from gateway.flights import (
 from gateway.ports import Cache, Clock, Directory, Drawn, EarlierError, Limiter, Observer, Upstream
 from gateway.understanding import meaning, note, understand
 
+_FAULT: Final = Kind.INTERNAL_ERROR.row.code  # of a call that neither drew nor said why
+
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Gateway:
@@ -83,8 +86,7 @@ class Gateway:
         started = self.clock.monotonic()
         caller = await self.authenticate(secret, outcome)
         policy = policy_of(asked.coercion, policy_for(caller, self.options.policy))
-        scope = scope_of(self.options.cache_scope, caller)
-        body = await understand(asked, policy, scope, self._read)
+        body = await understand(asked, policy, scope_of(self.options.cache_scope, caller), self._read)
         note(body, outcome)
         check_model(caller, body.plan.model.id)
         longest = self.options.answer_timeout
@@ -228,7 +230,7 @@ class Gateway:
     async def send(self, order: Order, payload: Payload, call: PaidCall) -> Drawn:
         """POST to 302.AI, outside of the client's connection."""
         started, plan = self.clock.monotonic(), order.plan
-        code, request_id = FAULT, ""
+        code, request_id = _FAULT, ""
         try:
             drawn = await self.upstream.send(payload.body, plan.model, known_model=plan.known, progress=call)
             code, request_id = "ok", drawn.request_id

@@ -97,6 +97,7 @@ _INSERT: Final = prepared(
         **{name: bindparam(name) for name in _WRITTEN}, billed=false(), created=now(), sent=now()
     )
 )
+# Python 3.11 makes calls of these questions to an enumeration.
 _SENT: Final = State.SENT
 _SENT_WORD: Final = _SENT.value
 _UNSET: Final = dict.fromkeys(Generation.__struct_fields__)

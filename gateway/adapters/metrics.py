@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.core.catalogue import MICRO
 from gateway.core.keys import Caller
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import HIT, JOINED, Outcome
 
 # What prometheus_client reads when it is imported, so it must be set before a worker starts.
 MULTIPROCESS_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -32,8 +32,8 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 
 
 _REQUEST_SECONDS: Final = "From the request's head to the answer's end."
 _RELOADED: Final = "Whether the newest reload took effect everywhere."
-_JOINED: Final = CacheState.JOINED.word
-_SPARED: Final = (CacheState.HIT.word, _JOINED)
+_JOINED: Final = JOINED.word
+_SPARED: Final = (HIT.word, _JOINED)
 
 _Mode = Literal["livesum", "livemin"]
 _C = TypeVar("_C", bound=MetricWrapperBase)
@@ -47,6 +47,8 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all lines; nothing asks for them
         self._registry: Final = registry
         self._workers_dir: Final = workers_dir
+        # Then another worker may be asked for what is over, and it is counted at once.
+        self._is_shared: Final = workers_dir is not None
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
             return Counter(f"gateway_{name}", help_, labels, registry=registry)
@@ -95,7 +97,7 @@ class Metrics:
         alike = words, outcome.cache, outcome.adjusted, outcome.states, outcome.micro_usd
         with self._noting:
             self._over.setdefault(alike, []).append(outcome.ms / 1000)
-        if self._workers_dir is not None:  # another worker may be asked for it
+        if self._is_shared:
             self.count()
 
     async def keep_counting(self) -> None:
@@ -143,20 +145,20 @@ class Metrics:
         """Count a call to 302 that is over."""
         with self._noting:
             self._calls.setdefault((model, code), []).append(seconds)
-        if self._workers_dir is not None:  # another worker may be asked for it
+        if self._is_shared:
             self.count()
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """Count what was paid."""
         with self._noting:
             self._paid[model, caller.team] = self._paid.get((model, caller.team), 0) + micro_usd
-        if self._workers_dir is not None:  # another worker may be asked for it
+        if self._is_shared:
             self.count()
 
     def flights(self, change: int) -> None:
         """Count calls under way."""
         self._under_way += change
-        if self._workers_dir is not None:  # another worker may be asked for it
+        if self._is_shared:
             self.count()
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value

@@ -100,8 +100,7 @@ class Link:
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._timer is not None:
-            self._stop_timer()
+        self._stop_timer()
         if not self._waiting:  # they were refused meanwhile, with their connection
             return
         if self._connection is None:

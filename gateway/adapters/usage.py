@@ -16,14 +16,14 @@ from gateway.adapters.database import Database
 from gateway.adapters.rows import add_usage
 from gateway.adapters.tables import USAGE
 from gateway.core.days import day_of
-from gateway.core.outcome import CacheState, Outcome
+from gateway.core.outcome import HIT, JOINED, Outcome
 from gateway.core.usage import COUNTERS, GROUPS, Asked, Json, told_usage
 from gateway.ports import Clock, DatabaseUnavailableError
 
 EVERY: Final = 1.0
 """Seconds between two flushes."""
-_HIT: Final = CacheState.HIT.word
-_JOINED: Final = CacheState.JOINED.word
+_HIT: Final = HIT.word
+_JOINED: Final = JOINED.word
 _OK: Final = "ok"
 _ENDPOINTS: Final = frozenset({"generations", "edits", "variations"})
 # What is counted while the database is away is kept, for so many rows; beyond that, no new ones are begun.

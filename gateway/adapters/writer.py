@@ -23,7 +23,7 @@ class Transaction(msgspec.Struct):
     """What jobs write with: Core's connection or, for what runs with every paid call, a cursor of the driver's.
 
     Core asks its pool for the driver's connection each time, which costs more than some statements; here it is at hand.
-    One is followed by the next on the same connection, with other `sums`.
+    The same serves one transaction after the other on its connection; `sums` is emptied before each.
     """
 
     connection: Connection
@@ -56,16 +56,16 @@ class Job(msgspec.Struct):
 class Writer:
     """Commits groups of jobs; for one thread.
 
-    The transactions are the driver's own, since Core's cost more than most jobs, on a cursor of an engine that leaves
-    them alone. `judged` is asked what to tell of an error.
+    The transactions are the driver's own, since Core's cost more than most jobs: `transacting` begins and commits them,
+    and `engine` leaves them alone. `judged` is asked what to tell of an error.
     """
 
     def __init__(self, engine: Engine, transacting: Transacting, judged: Callable[[Exception], Exception]) -> None:
         self._engine: Final = engine
-        self._begin, self._commit = transacting
+        self._transacting: Final = transacting
         self._judged: Final = judged
         self._last: Transaction | None = None
-        """The last one, whose connection the next one needs."""
+        """That of the connection which is open."""
 
     def commit(self, jobs: Sequence[Job]) -> list[Any]:
         """Run jobs in a transaction, and commit it; the result of each, or the exception that it is to be told."""
@@ -80,9 +80,10 @@ class Writer:
             return [told] * len(jobs)
 
     def close(self) -> None:
-        """Let go of the connection; another is made when it is needed."""
+        """Let go of the connection."""
         if self._last is not None:
             self._last.connection.close()
+            self._last = None
         self._engine.dispose()
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Any]:
@@ -96,13 +97,13 @@ class Writer:
                 results[index] = result
         for one in transaction.sums.values():
             one.write(transaction)
-        self._commit(transaction.cursor)
+        self._transacting.commit(transaction.cursor)
         return results
 
     def _begun(self) -> Transaction:
         if self._last is not None:
             try:
-                self._begin(self._last.cursor)
+                self._transacting.begin(self._last.cursor)
             except Exception as error:
                 # A server that was started anew has closed it; nothing was done on it, so another serves as well.
                 self._roll_back(error)
@@ -114,7 +115,7 @@ class Writer:
         connection = self._engine.connect()
         driver = cast("DBAPIConnection", connection.connection.dbapi_connection)  # None only where it was invalidated
         self._last = Transaction(connection, driver.cursor(), connection.dialect.name, {})
-        self._begin(self._last.cursor)
+        self._transacting.begin(self._last.cursor)
         return self._last
 
     def _roll_back(self, error: Exception) -> None:

@@ -79,8 +79,6 @@ class Kind(Enum):
         return self.value
 
 
-FAULT: Final = Kind.INTERNAL_ERROR.row.code
-"""The code of a fault of our own."""
 KIND_OF_CODE: Final = {kind.row.code: kind for kind in Kind}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.order import Order, Picture
-from gateway.core.outcome import CacheState
+from gateway.core.outcome import HIT
 from gateway.core.repeats import Repeat, digest_of, is_final
 from gateway.flights.errands import Errands
 from gateway.ports import Clock, DatabaseUnavailableError, Repeats
@@ -64,4 +64,4 @@ def told_again(repeat: Repeat) -> list[Picture]:
     """The pictures of the first answer; raises the error it was."""
     if (error := repeat.error) is not None:
         raise error
-    return [Picture(url, CacheState.HIT) for url in repeat.urls]
+    return [Picture(url, HIT) for url in repeat.urls]

@@ -70,7 +70,7 @@ class FastPath:
             tell(None)
             return
         try:
-            reply, outcome = self._reply(answer, (gateway.clock.monotonic() - started) * 1000)
+            reply, outcome = self._reply(answer, gateway.clock.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - nobody else hears it, and the caller waits
             gateway.observer.fault("fast path", error)
             tell(None)
@@ -78,10 +78,11 @@ class FastPath:
         tell(reply)
         gateway.observer.request(outcome)
 
-    def _reply(self, answer: Answer, ms: float) -> tuple[RawReply, Outcome]:
+    def _reply(self, answer: Answer, seconds: float) -> tuple[RawReply, Outcome]:
         outcome: Outcome = msgspec.structs.replace(
-            self._outcome, request_id=new_request_id(), status=200, code="ok", ms=told_ms(ms / 1000)
+            self._outcome, request_id=new_request_id(), status=200, code="ok", ms=told_ms(seconds)
         )
+        ms = seconds * 1000
         if self._head is None:  # not before it comes again: most hits never do
             reply = images_reply(answer, "")
             common = common_headers(outcome.request_id, ms)

@@ -3,16 +3,17 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from gateway.adapters import database as module
 from gateway.adapters.database import Database
 from gateway.adapters.engines import open_engine
+from gateway.adapters.prepared import prepared
 from gateway.adapters.tables import WORKERS
 from gateway.adapters.writer import ApartError, Transaction
 from gateway.ports import DatabaseUnavailableError
@@ -74,6 +75,35 @@ async def test_what_cannot_be_done_at_once_is_done_apart(database: Database) -> 
 
     assert await asyncio.gather(*(database.write_each(work, name) for name in "abc")) == ["a", "b", "c"]
     assert await names(database) == ["a", "b", "c"]
+
+
+BY_THE_DRIVER = prepared(insert(WORKERS).values(id=bindparam("id"), lease_until=bindparam("lease_until")))
+
+
+def adds_by_the_driver(*names: str) -> Callable[[Transaction], int]:
+    return lambda transaction: BY_THE_DRIVER.change(transaction, [{"id": name, "lease_until": 0.0} for name in names])
+
+
+def cannot_be_committed(transaction: Transaction) -> int:
+    reference = "REFERENCES teams (name) DEFERRABLE INITIALLY DEFERRED"
+    transaction.cursor.execute(f"CREATE TABLE members (team TEXT {reference})")
+    transaction.cursor.execute("INSERT INTO members VALUES ('no team')")
+    return 0
+
+
+@pytest.mark.parametrize(
+    "fails", [adds_by_the_driver("b", "c", "b"), cannot_be_committed], ids=["on-its-cursor", "at-its-commit"]
+)
+async def test_an_error_of_the_driver_rolls_back_only_what_made_it(
+    database: Database, fails: Callable[[Transaction], int]
+) -> None:
+    work = [adds_by_the_driver("a"), fails, adds_by_the_driver("d", "e")]
+    told = await asyncio.gather(*(database.transact(one) for one in work), return_exceptions=True)
+
+    kinds = {one if isinstance(one, int) else kind.__name__ for one in told for kind in type(one).__mro__}
+    assert kinds >= {1, "IntegrityError", 2}
+    assert await database.transact(adds_by_the_driver("f")) == 1
+    assert await names(database) == ["a", "d", "e", "f"]
 
 
 async def test_what_nobody_waits_for_any_more_is_written_all_the_same(database: Database) -> None:

@@ -38,6 +38,9 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     body: bytes | None = None
     timeout: float | None = None
 
+    def __repr__(self) -> str:
+        return f"Call({self.method} {self.path})"
+
 
 class Wire:
     """Speaks HTTP with one 302 host.
