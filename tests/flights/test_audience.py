@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
+
+import pytest
+import uvloop
 
 from gateway.flights import look_around
 
 
-async def test_what_came_while_the_loop_stood_still_is_heard() -> None:
+async def what_is_heard() -> bool:
     loop, heard = asyncio.get_running_loop(), asyncio.Event()
     ours, theirs = socket.socketpair()
     with contextlib.closing(ours), contextlib.closing(theirs):
@@ -15,8 +19,13 @@ async def test_what_came_while_the_loop_stood_still_is_heard() -> None:
         theirs.send(b".")
         await look_around()
         loop.remove_reader(ours)
+    return heard.is_set()
 
-    assert heard.is_set()
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_what_came_while_the_loop_stood_still_is_heard(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(what_is_heard())
 
 
 async def test_who_is_cancelled_looks_no_longer() -> None:
