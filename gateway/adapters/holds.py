@@ -1,6 +1,6 @@
 """What is about to be paid for, held on the budgets and written for all of a transaction at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, repeat
@@ -142,7 +142,7 @@ class Holds:
                     _insert(transaction, new)  # what it may join can be one of them
                     read[alike] = self._of_fingerprint(transaction, draft)
                 found += read[alike]
-            if (before := self._earlier(draft, found)) is not None:
+            if found and (before := self._earlier(draft, found)) is not None:
                 draft.bill.hold(draft.id, draft.reserved)
                 results.append(EarlierError(before))
                 continue
@@ -151,15 +151,15 @@ class Holds:
                 continue
             values = self._values(one)
             new.append(values)
-            known |= {draft.fingerprint} if draft.attempt is None else {draft.fingerprint, draft.attempt}
+            known.add(draft.fingerprint)
+            if draft.attempt is not None:
+                known.add(draft.attempt)
             at = self.clock.now()  # ours, for want of the row's own: nothing compares it with the database's
             results.append(Generation(**{**_UNSET, **values, "state": _SENT, "created": at, "sent": at}))
         _insert(transaction, new)
         return results
 
     def _earlier(self, draft: Draft, found: Rows) -> Generation | None:
-        if not found:
-            return None
         moment = Moment(found[0][-1], self.clock.monotonic())  # the last column is the database's now
         return earlier(draft, [generation_of(row) for row in found], moment, self.unknown_hold)
 
@@ -181,7 +181,7 @@ class Holds:
         fingerprints = [one.draft.fingerprint for one in wanted]
         attempts = [one.draft.attempt for one in wanted if one.draft.attempt is not None]
         found = _found(transaction, "fingerprint", fingerprints, {"back": self.back})
-        return {*found, *_found(transaction, "attempt", attempts, {})}
+        return {*found, *_found(transaction, "attempt", attempts, {})} if attempts else found
 
     def _values(self, wanted: Wanted) -> dict[str, Any]:
         draft = wanted.draft
@@ -231,7 +231,7 @@ def _alike(draft: Draft) -> tuple[object, ...]:
     return (draft.fingerprint, draft.caller.key, draft.newer_than) if joins_none else (draft.id,)
 
 
-def _found(transaction: Transaction, name: str, sought: Sequence[str], also: dict[str, float]) -> Collection[str]:
+def _found(transaction: Transaction, name: str, sought: Sequence[str], also: dict[str, float]) -> set[str]:
     found: set[str] = set()
     for start in range(0, len(sought), _MOST_AT_ONCE):
         some = sought[start : start + _MOST_AT_ONCE]
@@ -241,7 +241,7 @@ def _found(transaction: Transaction, name: str, sought: Sequence[str], also: dic
         values |= {
             f"sought_{index}": one for index, one in zip(range(size), chain(some, repeat(some[0])), strict=False)
         }
-        found.update(row[0] for row in _which(name, size).rows(transaction, values))
+        found.update([row[0] for row in _which(name, size).rows(transaction, values)])
     return found
 
 

@@ -1,7 +1,7 @@
 """What a caller's limits are counted in, as the limiter's script is asked for it and answers."""
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final
 
 from gateway.core.keys import Caller
 from gateway.core.limits import Limit, Refusal, Verdict, limits_of, standings_of
@@ -48,14 +48,14 @@ class Books:
             packed=b"".join([*head, *(_number(limit.most) for _, limit in limits)]),
         )
 
-    def read(self, answer: list[int]) -> tuple[Verdict, list[bytes | None]]:
+    def read(self, answer: list[Any]) -> tuple[Verdict, list[bytes | None]]:
         """What the script answers: the verdict, and what was looked up."""
         refusing, wait, leased = answer[:_HEAD]
         found = _HEAD + 2 * len(self.told)
         resets = [reset / 1000 for reset in answer[_HEAD + 1 : found : 2]]
         standings = standings_of(zip(self.told, answer[_HEAD:found:2], resets, strict=True))
         refusal = Refusal(self.limits[refusing - 1][1], None if wait < 0 else wait / 1000) if refusing else None
-        return Verdict(standings, refusal, bool(leased)), cast("list[bytes | None]", answer[found:])
+        return Verdict(standings, refusal, bool(leased)), answer[found:]
 
 
 def note_of(caller: Caller, request_id: str) -> str:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from gateway.adapters.kept_admission import Asking, KeptAdmission
 from gateway.adapters.limit_books import Books, note_of
@@ -80,8 +80,8 @@ class RedisLimiter:
             wanted, lookups = _missing(found, wanted), None
         keys = (*books.keys, note_of(caller, request_id), *(lookups or ()))
         try:
-            answer = await self._store.run_script(self._script, keys, "admit", books.packed, request_id, wanted)
-            verdict, seen = books.read(cast("list[int]", answer))
+            answer: Any = await self._store.run_script(self._script, keys, "admit", books.packed, request_id, wanted)
+            verdict, seen = books.read(answer)
             found = seen if lookups is not None else found
         except StoreUnavailableError:
             if lookups is not None:

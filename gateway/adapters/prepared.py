@@ -43,13 +43,15 @@ class Prepared:
 
     def rows(self, transaction: Transaction, values: Values) -> Rows:
         """Run a query."""
-        cursor, compiled = transaction.cursor, self._in(transaction.dialect)
+        cursor, dialect = transaction.cursor, transaction.dialect
+        compiled = self._compiled.get(dialect) or self._compile(dialect)
         cursor.execute(compiled.sql, compiled.ordered({**compiled.constants, **values}))
         return cursor.fetchall()
 
     def change(self, transaction: Transaction, many: Iterable[Values]) -> int:
         """Insert, update or delete once for each of many values; how many rows that changed in all."""
-        cursor, compiled = transaction.cursor, self._in(transaction.dialect)
+        cursor, dialect = transaction.cursor, transaction.dialect
+        compiled = self._compiled.get(dialect) or self._compile(dialect)
         ordered, constants = compiled.ordered, compiled.constants
         rows = [*map(ordered, [{**constants, **values} for values in many] if constants else many)]
         if len(rows) == 1:
@@ -59,11 +61,9 @@ class Prepared:
         changed: int = cursor.rowcount
         return changed
 
-    def _in(self, dialect: str) -> _Compiled:
-        found = self._compiled.get(dialect)
-        if found is None:
-            found = self._compiled[dialect] = _compile(self._of(dialect), _dialect(dialect))
-        return found
+    def _compile(self, dialect: str) -> _Compiled:
+        compiled = self._compiled[dialect] = _compiled(self._of(dialect), _dialect(dialect))
+        return compiled
 
 
 def prepared(statement: ClauseElement) -> Prepared:
@@ -71,7 +71,7 @@ def prepared(statement: ClauseElement) -> Prepared:
     return Prepared(lambda _dialect: statement)
 
 
-def _compile(statement: ClauseElement, dialect: Any) -> _Compiled:  # noqa: ANN401 - two classes of the same form
+def _compiled(statement: ClauseElement, dialect: Any) -> _Compiled:  # noqa: ANN401 - two classes of the same form
     compiled = cast("SQLCompiler", statement.compile(dialect=dialect))
     names = compiled.positiontup or []
     given = {name for name, bound in compiled.binds.items() if bound.required}

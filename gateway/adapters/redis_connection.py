@@ -27,6 +27,8 @@ _NOTHING: Final = object()
 _PLAIN: Final = frozenset({"host", "port", "path", "db", "username", "password"})
 
 Command = tuple[str | bytes | float, ...]
+packed: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]  # its stub has one word
+"""A command as it is written."""
 
 
 class PackedCommand(NamedTuple):
@@ -190,8 +192,12 @@ class Connection(asyncio.Protocol):
         try:
             while (reply := reader.gets()) is not _NOTHING:
                 waiter, _ = sent.popleft()
-                if not waiter.done():
-                    self._answer(waiter, reply)
+                if waiter.done():
+                    continue
+                if isinstance(reply, Exception):
+                    self._fail(waiter, reply)
+                else:
+                    waiter.set_result(reply)
         except (hiredis.ProtocolError, IndexError):  # it is no Redis, or says what nobody asked
             self.close()
             return
@@ -201,11 +207,9 @@ class Connection(asyncio.Protocol):
         """The server has closed it, or the network has."""
         self.close()
 
-    def _answer(self, waiter: Waiter, reply: object) -> None:
-        if not isinstance(reply, Exception):
-            waiter.set_result(reply)
-        elif isinstance(reply, NoScriptError):
-            waiter.set_exception(reply)
+    def _fail(self, waiter: Waiter, error: Exception) -> None:
+        if isinstance(error, NoScriptError):
+            waiter.set_exception(error)
         else:
             self.on_refusal()
             waiter.set_exception(StoreUnavailableError())
@@ -246,12 +250,6 @@ async def connect_to(address: Address, within: float) -> Connection:
             raise StoreUnavailableError from error
         raise
     return connection
-
-
-def packed(command: Command) -> bytes:
-    """A command as it is written."""
-    data: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows a single word
-    return data
 
 
 def refuse(waiters: Sequence[Waiter]) -> None:

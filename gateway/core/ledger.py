@@ -51,7 +51,7 @@ class Bill:
 
     def open(self, id_: str) -> int:
         """What is still to be held, by this generation and those after it."""
-        return self._wanted - sum(price for held, price in self._held.items() if held != id_)
+        return self._wanted - sum([price for held, price in self._held.items() if held != id_])
 
     def hold(self, id_: str, price: int) -> None:
         """A generation holds its price, or needs none; told twice it counts once."""
