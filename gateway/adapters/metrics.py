@@ -47,8 +47,6 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all lines; nothing asks for them
         self._registry: Final = registry
         self._workers_dir: Final = workers_dir
-        # Then another worker may be asked for what is over, and it is counted at once.
-        self._is_shared: Final = workers_dir is not None
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
             return Counter(f"gateway_{name}", help_, labels, registry=registry)
@@ -97,7 +95,7 @@ class Metrics:
         alike = words, outcome.cache, outcome.adjusted, outcome.states, outcome.micro_usd
         with self._noting:
             self._over.setdefault(alike, []).append(outcome.ms / 1000)
-        if self._is_shared:
+        if self._workers_dir is not None:
             self.count()
 
     async def keep_counting(self) -> None:
@@ -145,20 +143,20 @@ class Metrics:
         """Count a call to 302 that is over."""
         with self._noting:
             self._calls.setdefault((model, code), []).append(seconds)
-        if self._is_shared:
+        if self._workers_dir is not None:
             self.count()
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """Count what was paid."""
         with self._noting:
             self._paid[model, caller.team] = self._paid.get((model, caller.team), 0) + micro_usd
-        if self._is_shared:
+        if self._workers_dir is not None:
             self.count()
 
     def flights(self, change: int) -> None:
         """Count calls under way."""
         self._under_way += change
-        if self._is_shared:
+        if self._workers_dir is not None:
             self.count()
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value
