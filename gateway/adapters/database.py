@@ -179,10 +179,8 @@ class Database:
                 jobs += more
                 is_over = not more
             results = self._writer.commit(jobs)
-            try:  # noqa: SIM105 - it costs four calls of Python, for every commit
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 loop.call_soon_threadsafe(self._tell, jobs, results)
-            except RuntimeError:  # the loop is closed: nobody is left to be told
-                pass
 
     def _tell(self, jobs: list[Job], results: list[Any]) -> None:
         self._is_stuck = False

@@ -181,7 +181,7 @@ class Holds:
         fingerprints = [one.draft.fingerprint for one in wanted]
         attempts = [one.draft.attempt for one in wanted if one.draft.attempt is not None]
         found = _found(transaction, "fingerprint", fingerprints, {"back": self.back})
-        return {*found, *_found(transaction, "attempt", attempts, {})} if attempts else found
+        return found | _found(transaction, "attempt", attempts, {})
 
     def _values(self, wanted: Wanted) -> dict[str, Any]:
         draft = wanted.draft

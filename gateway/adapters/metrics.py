@@ -95,8 +95,7 @@ class Metrics:
         alike = words, outcome.cache, outcome.adjusted, outcome.states, outcome.micro_usd
         with self._noting:
             self._over.setdefault(alike, []).append(outcome.ms / 1000)
-        if self._workers_dir is not None:
-            self.count()
+        self._count_at_once()
 
     async def keep_counting(self) -> None:
         """Count what is over, again and again; and once more when it is cancelled."""
@@ -124,6 +123,11 @@ class Metrics:
                 self._cost(model, team).inc(micro_usd / MICRO)
             self._flights.set(self._under_way)
 
+    def _count_at_once(self) -> None:
+        """Where another worker may be asked for it."""
+        if self._workers_dir is not None:
+            self.count()
+
     def _count(self, kind: "_Alike", seconds: list[float]) -> None:
         words, cached, adjusted, states, micro_usd = kind
         endpoint, model, team, _ = words
@@ -143,21 +147,18 @@ class Metrics:
         """Count a call to 302 that is over."""
         with self._noting:
             self._calls.setdefault((model, code), []).append(seconds)
-        if self._workers_dir is not None:
-            self.count()
+        self._count_at_once()
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """Count what was paid."""
         with self._noting:
             self._paid[model, caller.team] = self._paid.get((model, caller.team), 0) + micro_usd
-        if self._workers_dir is not None:
-            self.count()
+        self._count_at_once()
 
     def flights(self, change: int) -> None:
         """Count calls under way."""
         self._under_way += change
-        if self._workers_dir is not None:
-            self.count()
+        self._count_at_once()
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - the gauge's value
         """Note whether a key can be used; `key` is its public id."""

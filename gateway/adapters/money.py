@@ -72,7 +72,7 @@ class Moves:
         used[0] += images
         used[1] += spent
 
-    def write(self, transaction: Transaction) -> None:
+    def write(self) -> None:
         """Write the sums."""
         budgets = [
             {"owner": owner, "period": period, "held": held, "spent": spent}
@@ -85,9 +85,9 @@ class Moves:
             if images or cost
         ]
         if budgets:
-            add(transaction, BUDGETS, budgets, ("held", "spent"))
+            add(self._transaction, BUDGETS, budgets, ("held", "spent"))
         if usage:
-            add(transaction, USAGE, usage, ("images", "cost"))
+            add(self._transaction, USAGE, usage, ("images", "cost"))
 
     def _learn(self, caller: Caller, day: str) -> None:
         places = _places(caller.key, caller.team, day)

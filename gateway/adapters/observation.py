@@ -30,10 +30,7 @@ class _Usage(Protocol):
 
 
 class Observation:
-    """The observer that the gateway is given.
-
-    What is told with every request or call is written out, for a call of `_try` would cost as much as what it tells.
-    """
+    """The observer that the gateway is given."""
 
     def __init__(self, metrics: _Metrics, log: _Log, usage: _Usage | None = None) -> None:
         self._metrics: Final = metrics
@@ -45,29 +42,20 @@ class Observation:
         for hear in self._hear:
             try:
                 hear(outcome)
-            except Exception as error:  # noqa: BLE001 - as in `_try`
+            except Exception as error:  # noqa: BLE001 - as in `_try`, without what a call of it costs each time
                 _complain(error)
 
     def upstream(self, model: str, code: str, seconds: float) -> None:
         """A call to 302 is over."""
-        try:
-            self._metrics.upstream(model, code, seconds)
-        except Exception as error:  # noqa: BLE001 - as in `_try`
-            _complain(error)
+        _try(self._metrics.upstream, model, code, seconds)
 
     def paid(self, caller: Caller, model: str, micro_usd: int) -> None:
         """A call was paid for by this caller."""
-        try:
-            self._metrics.paid(caller, model, micro_usd)
-        except Exception as error:  # noqa: BLE001 - as in `_try`
-            _complain(error)
+        _try(self._metrics.paid, caller, model, micro_usd)
 
     def flights(self, change: int) -> None:
         """A flight began or landed."""
-        try:
-            self._metrics.flights(change)
-        except Exception as error:  # noqa: BLE001 - as in `_try`
-            _complain(error)
+        _try(self._metrics.flights, change)
 
     def upstream_key(self, key: str, healthy: bool) -> None:  # noqa: FBT001 - as the pool tells it
         """Whether a key of 302, named by its public id, can be used."""

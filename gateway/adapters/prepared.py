@@ -38,20 +38,17 @@ class Prepared:
     """
 
     def __init__(self, of: Callable[[str], ClauseElement]) -> None:
-        self._of: Final = of
-        self._compiled: Final[dict[str, _Compiled]] = {}
+        self._compiled: Final = cache(lambda dialect: _compile(of(dialect), _dialect(dialect)))
 
     def rows(self, transaction: Transaction, values: Values) -> Rows:
         """Run a query."""
-        cursor, dialect = transaction.cursor, transaction.dialect
-        compiled = self._compiled.get(dialect) or self._compile(dialect)
+        cursor, compiled = transaction.cursor, self._compiled(transaction.dialect)
         cursor.execute(compiled.sql, compiled.ordered({**compiled.constants, **values}))
         return cursor.fetchall()
 
     def change(self, transaction: Transaction, many: Iterable[Values]) -> int:
         """Insert, update or delete once for each of many values; how many rows that changed in all."""
-        cursor, dialect = transaction.cursor, transaction.dialect
-        compiled = self._compiled.get(dialect) or self._compile(dialect)
+        cursor, compiled = transaction.cursor, self._compiled(transaction.dialect)
         ordered, constants = compiled.ordered, compiled.constants
         rows = [*map(ordered, [{**constants, **values} for values in many] if constants else many)]
         if len(rows) == 1:
@@ -61,17 +58,13 @@ class Prepared:
         changed: int = cursor.rowcount
         return changed
 
-    def _compile(self, dialect: str) -> _Compiled:
-        compiled = self._compiled[dialect] = _compiled(self._of(dialect), _dialect(dialect))
-        return compiled
-
 
 def prepared(statement: ClauseElement) -> Prepared:
     """A statement that is the same in all dialects."""
     return Prepared(lambda _dialect: statement)
 
 
-def _compiled(statement: ClauseElement, dialect: Any) -> _Compiled:  # noqa: ANN401 - two classes of the same form
+def _compile(statement: ClauseElement, dialect: Any) -> _Compiled:  # noqa: ANN401 - two classes of the same form
     compiled = cast("SQLCompiler", statement.compile(dialect=dialect))
     names = compiled.positiontup or []
     given = {name for name, bound in compiled.binds.items() if bound.required}

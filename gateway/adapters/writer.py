@@ -15,7 +15,7 @@ from gateway.ports import DatabaseUnavailableError
 class Sums(Protocol):
     """What is added up and written before a commit."""
 
-    def write(self, transaction: "Transaction") -> None:
+    def write(self) -> None:
         """Write it."""
 
 
@@ -96,7 +96,7 @@ class Writer:
             for index, result in zip(indices, work(transaction, [jobs[index].one for index in indices]), strict=True):
                 results[index] = result
         for one in transaction.sums.values():
-            one.write(transaction)
+            one.write()
         self._transacting.commit(transaction.cursor)
         return results
 

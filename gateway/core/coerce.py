@@ -137,14 +137,14 @@ def _fit_sizes(shape: Sizes, asked: Asked, policy: Policy) -> Size:
 
 
 def _fit_sides(shape: Sides, asked: Asked, policy: Policy) -> Size:
+    longer, shorter = max(asked.width, asked.height), min(asked.width, asked.height)
     if isinstance(asked, Ratio):
-        return _scale(shape, asked, Fraction(shape.high, max(asked.width, asked.height)))
+        return _scale(shape, asked, Fraction(shape.high, longer))
     if policy is Policy.DOCUMENTED:
         width, height = (
             side if shape.low <= side <= shape.high else shape.fallback for side in (asked.width, asked.height)
         )
         return Size(width, height)
-    longer, shorter = max(asked.width, asked.height), min(asked.width, asked.height)
     if longer > shape.high:
         return _scale(shape, asked, Fraction(shape.high, longer))
     if shorter < shape.low:

@@ -115,8 +115,6 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def out_for(self, model: str, now: float) -> Cause | None:
         """Why it cannot be used for a model."""
-        if self.state == "ok" and not self.models:  # as nearly always
-            return None
         return self.out(now) or (Cause.MODEL if model in self.models else None)
 
     def may_probe(self, model: str, now: float) -> bool:

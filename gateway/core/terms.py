@@ -50,8 +50,7 @@ def read_terms(data: Mapping[str, object], before: Terms, now: float) -> Terms:
         values[name] = _UNSET[name] if value is None else _READERS[name](name, value)
     if values.get("expires") is not None and values["expires"] <= now:
         raise invalid_value("expires", f"expires must be later than now, {told_time(now)}.")
-    changed: Terms = msgspec.structs.replace(before, **values)
-    return changed
+    return msgspec.structs.replace(before, **values)
 
 
 def read_name(value: object, field: str = "name") -> str:

@@ -25,8 +25,6 @@ async def give_back(limiter: Limiter, order: Order, pictures: Sequence[Picture])
     What was found in the cache never counted, though it may have been joined after all.
     """
     states = [picture.cache for picture in pictures]
-    if JOINED not in states:
-        return
     counted = len(order.plan.payloads) if order.found is None else order.found.count(None)
     drawn = states.count(MISS) + states.count(BYPASS)
     unused = min(states.count(JOINED), counted - drawn)

@@ -90,3 +90,7 @@ async def test_an_id_is_told_early_only_where_the_answer_is_not_there_yet(pieces
         await transport.aclose()
 
     assert (reply.body, reply.request_id, heard) == (b"whole", "r-1", told)
+
+
+def test_a_call_is_told_without_its_key() -> None:
+    assert repr(Call("POST", "/302/image/generate", "sk-secret", b"{}")) == "Call(POST /302/image/generate)"
