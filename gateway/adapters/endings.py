@@ -17,6 +17,8 @@ _OURS: Final = (_G.owner == bindparam("by")) & _G.finished.is_(None)
 # What 302 said is taken from anybody who brings it while nobody has, and when nobody hoped for it any more.
 _SAID: Final = bindparam("is_known", type_=Boolean) & (_G.finished.is_(None) | (_G.state == State.UNKNOWN.value))
 _REQUEST_ID: Final = func.coalesce(bindparam("request_id", type_=Text), _G.request_id)
+# An ending that had to wait for the database may come after its picture was copied into our store.
+_URL: Final = func.coalesce(_G.url, bindparam("url", type_=Text))
 _END: Final = prepared(
     update(GENERATIONS)
     .where(_G.id == bindparam("row"), _OURS | _SAID)
@@ -25,7 +27,7 @@ _END: Final = prepared(
         version=_G.version + 1,
         finished=now(),
         actual=bindparam("actual"),
-        url=bindparam("url"),
+        url=_URL,
         error_code=bindparam("error_code"),
         error_message=bindparam("error_message"),
         request_id=_REQUEST_ID,
@@ -71,12 +73,12 @@ def _came_late(transaction: Transaction, row: Generation, ending: Ending) -> boo
     What was billed stays; what was thought to cost nothing costs what is known now, until 302's bill says otherwise.
     """
     gone = (_G.id == row.id) & (_G.state == State.FAILED.value)
-    before = transaction.connection.execute(select(_G.actual, _G.billed).where(gone)).first()
+    before = transaction.connection.execute(select(_G.actual, _G.billed, _G.url).where(gone)).first()
     if before is None:
         return False
     actual, billed = (before.actual, before.billed) if before.actual else (ending.actual, False)
     values = {"state": State.SUCCEEDED.value, "version": _G.version + 1, "actual": actual, "billed": billed}
-    values |= {"url": ending.url, "error_code": None, "error_message": None}
+    values |= {"url": before.url or ending.url, "error_code": None, "error_message": None}
     if ending.request_id:
         values["request_id"] = ending.request_id
     transaction.connection.execute(update(GENERATIONS).where(gone).values(values))

@@ -19,6 +19,7 @@ from tests.fakes import FakeClock
 CALLER = Caller("key_1", "team")
 PRICE = 40_000
 URL = "https://pictures.example/1.png"
+OURS = "media:0123456789abcdef0123456789abcdef.png"
 LOST = GatewayError(Kind.UPSTREAM_UNKNOWN, "lost")
 
 
@@ -139,6 +140,22 @@ async def test_a_late_picture_is_taken_whatever_became_of_its_row(ledger: SqlLed
     found = await ledger.find(["1", "2"])
     assert {(one.state, one.url, one.actual) for one in found} == {(State.SUCCEEDED, URL, PRICE)}
     assert await money(database) == {(0, 2 * PRICE)}
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_an_ending_that_waited_for_the_database_leaves_the_picture_where_it_was_copied_to(
+    ledger: SqlLedger, database: Database, is_gone: bool
+) -> None:
+    row = await ledger.reserve(draft(), "k_1")
+    if is_gone:
+        await ledger.end(row, Ending(State.FAILED, 0, error=LOST))
+    await ledger.keep(row, OURS)
+
+    await ledger.end(row, Ending(State.SUCCEEDED, PRICE, URL))
+
+    [found] = await ledger.find(["1"])
+    assert (found.state, found.url) == (State.SUCCEEDED, OURS)
+    assert await money(database) == {(0, PRICE)}
 
 
 async def test_what_is_in_flight_is_joined(ledger: SqlLedger) -> None:
