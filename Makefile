@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(foreach python,$(PYTHONS),$(if $(shell $(python) -c $(NE
 NEW_ENOUGH = 'import sys; sys.version_info >= (3, 11) and print("yes")'
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-input
 UV_VERSION = 0.13.9
-PIN = .venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+PIN = .venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
       --custom-compile-command "make pins" $(if $(UPGRADE),--upgrade)
 
 SDKS = tests/acceptance/node
@@ -34,8 +34,9 @@ lint: .venv/.ready ## Check format, style, types and the laws of the rooms.
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
+# Two at a time, for most tests wait for something; neighbours stay together, for a module often has a server in common.
 test: setup lint $(SDKS)/node_modules/.ready ## Lint, and run every test.
-	.venv/bin/coverage run -m pytest --ignore $(CLIENTS)
+	.venv/bin/pytest --ignore $(CLIENTS) --numprocesses 2 --dist worksteal --cov --cov-report=
 	.venv/bin/coverage report
 
 clients: setup $(ENVIRONMENTS) $(SDKS)/node_modules/.ready $(CLIENTS)/node_modules/.ready ## Let all SDKs, old ones too, and frameworks draw.
