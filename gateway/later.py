@@ -17,7 +17,7 @@ from gateway.core.order import Answer, Asked, Order, Picture, stays
 from gateway.core.outcome import HIT, Outcome
 from gateway.core.request import Dialect, Form
 from gateway.core.webhooks import webhook_in
-from gateway.flights import Audience, JobRuns, look_around, release, together
+from gateway.flights import Audience, JobRuns, release, together
 from gateway.pipeline import Gateway
 from gateway.ports import DatabaseUnavailableError
 from gateway.ports.jobs import Jobs
@@ -184,7 +184,6 @@ class Later:
             audience.check()
         job, is_new = await self._write(asking, order, webhook)
         if asking.name is None:
-            await look_around()
             try:
                 audience.check()
             except GatewayError:

@@ -1,10 +1,13 @@
 """A transport that writes what is written within one turn of the event loop in one piece."""
 
 import asyncio
+import select
 from typing import Any, Final
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
+# Linux tells of a peer that will say no more, whatever of it was not read yet.
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Gathering:
@@ -15,6 +18,8 @@ class Gathering:
         self._loop: Final = loop
         self._held: list[bytes] = []
         self._size = 0
+        self._poll: Final = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), _HUNG_UP)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the transport has
         return getattr(self._transport, name)
@@ -37,6 +42,10 @@ class Gathering:
     def is_closing(self) -> bool:
         """Whether the transport is closing."""
         return self._transport.is_closing()
+
+    def has_hung_up(self) -> bool:
+        """Whether the client has, by now: the kernel knows, though the event loop may have stood still since."""
+        return self._transport.is_closing() or bool(self._poll.poll(0))
 
     def close(self) -> None:
         """Write what is held, then close."""

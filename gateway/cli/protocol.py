@@ -64,8 +64,9 @@ class GatheringProtocol(HttpToolsProtocol):
         """Begin a connection."""
         # Of all connections together: uvicorn hands each of them this state. Secrets are in it, so it is nobody else's.
         self._requests: dict[bytes, FastPath] = self.app_state.setdefault(_REQUESTS, {})
-        super().connection_made(Gathering(transport, self.loop))  # type: ignore[arg-type]  # it is one by its methods
-        self._gone = self.transport.is_closing
+        gathering = Gathering(transport, self.loop)
+        super().connection_made(gathering)  # type: ignore[arg-type]  # it is one by its methods
+        self._gone = gathering.has_hung_up
 
     def data_received(self, data: bytes) -> None:
         """Read on; a request that is known takes its fast path, and what comes meanwhile waits."""

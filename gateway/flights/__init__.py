@@ -1,6 +1,6 @@
 """The paid call's life: it belongs to the engine, not to the client that began it."""
 
-from gateway.flights.audience import Audience, look_around
+from gateway.flights.audience import Audience
 from gateway.flights.deadline import Deadline
 from gateway.flights.drain import Drain
 from gateway.flights.errands import Errands
@@ -32,7 +32,6 @@ __all__ = [
     "give_back",
     "hear",
     "land",
-    "look_around",
     "release",
     "together",
     "told_again",

@@ -82,14 +82,3 @@ class Audience:
 def _wake(woken: asyncio.Future[None]) -> None:
     if not woken.done():
         woken.set_result(None)
-
-
-async def look_around() -> None:
-    """Let the event loop hear who has hung up by now, though it may have stood still until this very moment.
-
-    What is ready is run before sockets are asked, so that only the second turn comes after what they said.
-    """
-    loop = asyncio.get_running_loop()
-    second_turn: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(_wake, second_turn)
-    await second_turn

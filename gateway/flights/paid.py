@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.core.errors import GatewayError, Kind
 from gateway.core.ledger import Draft, Generation
-from gateway.flights.audience import Audience, look_around
+from gateway.flights.audience import Audience
 from gateway.flights.errands import Errands
 from gateway.flights.settling import Flown
 from gateway.ports import DatabaseUnavailableError, Ledger, Wakeups
@@ -74,7 +74,6 @@ class PaidCall:
         self.row = await self._ledger.reserve(self._draft, upstream_key_id)
         # Who hangs up and asks again from now on finds the row. Who did so before may have been answered by another
         # worker, while this one stood still: but for this look its picture would be paid a second time.
-        await look_around()
         self._audience.check()
 
     def _let_go(self) -> None:

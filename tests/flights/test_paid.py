@@ -67,9 +67,8 @@ async def test_who_is_gone_by_the_time_it_is_reserved_is_not_sent_for_and_who_fo
     call = paid(world, audience)
     sending = asyncio.get_running_loop().create_task(call.sending("k_1"))
     await until(lambda: "reserve" in world.record.verbs)
-    # As a socket that is read when the loop next asks for it.
-    asyncio.get_running_loop().call_soon(world.ledger.gate.set)
     gone = True
+    world.ledger.gate.set()
 
     with pytest.raises(GatewayError) as caught:
         await sending

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import gc
+import socket
+import time
 import weakref
 
 import pytest
@@ -11,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.cli.protocol import GatheringProtocol
 from gateway.web.middleware import read_body
 from gateway.web.scope import GONE, HEADERS, REQUEST
-from tests.web.talking import answering, talking
+from tests.web.talking import answering, listening, talking
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 LAST = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -134,6 +136,31 @@ async def test_a_request_that_is_over_leaves_nothing_for_the_garbage_collector()
             assert [request() is None for request in over] == [True, True, False]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("unread", [b"", GET], ids=["nothing unread", "a request unread"])
+async def test_whoever_hangs_up_while_the_event_loop_stands_still_is_known_to_be_gone_at_once(unread: bytes) -> None:
+    told: list[bool] = []
+    over = asyncio.Event()
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        if over.is_set():
+            return
+        told.append(scope[GONE]())
+        client.sendall(unread)
+        client.close()
+        stop = time.monotonic() + 2
+        while not scope[GONE]() and time.monotonic() < stop:
+            time.sleep(0.001)  # noqa: ASYNC251 - the loop is to stand still
+        told.append(scope[GONE]())
+        over.set()
+
+    async with listening(app) as served:
+        client = socket.create_connection(("127.0.0.1", served.port))
+        client.sendall(GET)
+        await over.wait()
+
+    assert told == [False, True]
 
 
 async def test_whoever_hangs_up_after_a_long_body_is_known_to_be_gone() -> None:
