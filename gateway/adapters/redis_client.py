@@ -8,11 +8,11 @@ frozen server holds a request for a minute, and a lost reply runs a command twic
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
@@ -29,6 +29,25 @@ _IN_FLIGHT: Final = 2
 _MOST_IN_BATCH: Final = 500
 
 Client = Redis | RedisCluster
+
+
+class Master(Redis):
+    """The server that Sentinels name; they are asked whenever a connection is opened, one after the other."""
+
+    def _sentinels(self) -> Sentinel:
+        assert isinstance(self.connection_pool, SentinelConnectionPool)  # noqa: S101 - `_sentinel` made it
+        sentinels: Sentinel = self.connection_pool.sentinel_manager
+        return sentinels
+
+    @property
+    def found_within(self) -> float:
+        """Seconds in which all of them have been asked, though they may be silent; who answered is asked first then."""
+        return 2 * _CONNECT_WITHIN * len(self._sentinels().sentinels)
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - theirs
+        """Let go of all connections, those to Sentinels too."""
+        await super().aclose(close_connection_pool)
+        await self._sentinels().aclose()
 
 
 def connect(url: str) -> Client:
@@ -53,7 +72,7 @@ def connect(url: str) -> Client:
     raise ValueError(message)
 
 
-def _sentinel(url: str, options: dict[str, Any]) -> Client:
+def _sentinel(url: str, options: dict[str, Any]) -> Master:
     parts = urlsplit(url)
     service = parts.path.strip("/")
     hosts = parts.netloc.rpartition("@")[2]
@@ -61,13 +80,15 @@ def _sentinel(url: str, options: dict[str, Any]) -> Client:
     if not service or not all(host and port.isdigit() for host, _, port in pairs):
         message = "a Sentinel URL is redis+sentinel://host:port,host:port/service"
         raise ValueError(message)
-    if parts.password:
-        options["password"] = parts.password
-    if parts.username:
-        options["username"] = parts.username
     addresses = [(host, int(port)) for host, _, port in pairs]
-    sentinel = Sentinel(addresses, sentinel_kwargs=options, **options)  # type: ignore[no-untyped-call]  # theirs
-    master: Redis = sentinel.master_for(service)
+    given = {"username": parts.username, "password": parts.password}
+    credentials = {name: unquote(value) for name, value in given.items() if value}
+    asking = {**options, "socket_timeout": _CONNECT_WITHIN}
+    sentinels = Sentinel(addresses, sentinel_kwargs=asking | credentials, **options, **credentials)  # type: ignore[no-untyped-call]  # theirs
+    if credentials:
+        # They are the master's. A Sentinel may have them too, or refuse whoever comes with a password and needs none.
+        sentinels.sentinels += [Redis(host=host, port=port, **asking) for host, port in addresses]
+    master: Master = sentinels.master_for(service, redis_class=Master)
     return master
 
 
@@ -108,7 +129,7 @@ class Pipelines:
     async def ping(self) -> None:
         """Ask whether it is there, or raise `StoreUnavailableError`."""
         try:
-            with Deadline(self._timeout):
+            with Deadline(self._timeout + (self._client.found_within if isinstance(self._client, Master) else 0.0)):
                 await self._client.execute_command("PING")
         except Exception as error:
             raise StoreUnavailableError from error

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from gateway.adapters.embedded import EmbeddedValkey
-from gateway.adapters.redis_client import Pipelines, connect
+from gateway.adapters.redis_client import Master, Pipelines, connect
 from gateway.adapters.redis_link import Link
 from gateway.adapters.redis_store import TIMEOUT, RedisStore
 from gateway.ports import StoreUnavailableError
@@ -166,7 +166,7 @@ def test_a_wrong_url_is_told_without_its_password(url: str, words: str) -> None:
         pytest.param("redis://localhost:1/2?client_name=me", Redis, Pipelines, id="with-options"),
         pytest.param("rediss://:pass@localhost:1", Redis, Pipelines, id="tls"),
         pytest.param("unix:///tmp/nobody", Redis, Link, id="unix"),
-        pytest.param("redis+sentinel://user:pass@localhost:1,127.0.0.1:2/service", Redis, Pipelines, id="sentinel"),
+        pytest.param("redis+sentinel://user:pass@localhost:1,127.0.0.1:2/service", Master, Pipelines, id="sentinel"),
         pytest.param("redis+cluster://localhost:1", RedisCluster, Pipelines, id="cluster"),
     ],
 )
