@@ -282,7 +282,7 @@ class Gateway:
             result: Drawn | GatewayError = await self.send(order, order.plan.payloads[slot], call)
         except EarlierError as earlier:
             row = earlier.row
-            if row.url is not None and not await self.gallery.has(row.url):  # as in `recall`, that is a miss
+            if (url := row.drawn) is not None and not await self.gallery.has(url):  # as in `recall`, that is a miss
                 return await self._pay(order, slot, audience, row.created)
             flown = await follow(self.settling.ledger, self.settling.wakeups, row)
             return flown or await self._pay(order, slot, audience, newer_than)

@@ -143,7 +143,9 @@ class MemoryLedger:
             self.held -= row.reserved
             self.spent += ending.actual
         error = ending.error
-        ended = {"state": ending.state, "actual": ending.actual, "url": ending.url, "finished": self.clock.now()}
+        [kept] = [one.url for one in self.rows if one.id == row.id]
+        url = ending.url and (kept or ending.url)
+        ended = {"state": ending.state, "actual": ending.actual, "url": url, "finished": self.clock.now()}
         if error is not None:
             ended |= {"error_code": error.kind.row.code, "error_message": error.message}
         return self._replace(row, **ended) is not None

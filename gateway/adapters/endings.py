@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Text, bindparam, func, select, update
+from sqlalchemy import Boolean, Text, bindparam, case, func, select, update
 
 from gateway.adapters.money import moves_of
 from gateway.adapters.prepared import prepared
@@ -17,8 +17,10 @@ _OURS: Final = (_G.owner == bindparam("by")) & _G.finished.is_(None)
 # What 302 said is taken from anybody who brings it while nobody has, and when nobody hoped for it any more.
 _SAID: Final = bindparam("is_known", type_=Boolean) & (_G.finished.is_(None) | (_G.state == State.UNKNOWN.value))
 _REQUEST_ID: Final = func.coalesce(bindparam("request_id", type_=Text), _G.request_id)
-# An ending that had to wait for the database may come after its picture was copied into our store.
-_URL: Final = func.coalesce(_G.url, bindparam("url", type_=Text))
+# A picture's ending that had to wait for the database may come after it was copied into our store: where it lies there
+# stays. What ended without a picture has no address.
+_DRAWN: Final = bindparam("url", type_=Text)
+_URL: Final = case((_DRAWN.is_not(None), func.coalesce(_G.url, _DRAWN)))
 _END: Final = prepared(
     update(GENERATIONS)
     .where(_G.id == bindparam("row"), _OURS | _SAID)

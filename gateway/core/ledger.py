@@ -125,6 +125,11 @@ class Generation(msgspec.Struct, frozen=True, gc=False):
         kind = KIND_OF_CODE.get(self.error_code or "", Kind.INTERNAL_ERROR)
         return GatewayError(kind, self.error_message or "The picture could not be drawn.")
 
+    @property
+    def drawn(self) -> str | None:
+        """Where its picture lies; None where none is known to be paid."""
+        return self.url if self.state is State.SUCCEEDED else None
+
 
 class Ending(msgspec.Struct, frozen=True, gc=False):
     """How a generation ended: with the URL of its picture, or with an error; `actual` is its cost in micro-USD."""

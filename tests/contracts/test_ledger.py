@@ -1,4 +1,4 @@
-"""What every ledger promises: the one in the database, and the fake that the pipeline is tested with."""
+"""What a ledger promises, on each kind of database."""
 
 import asyncio
 
@@ -156,6 +156,18 @@ async def test_an_ending_that_waited_for_the_database_leaves_the_picture_where_i
     [found] = await ledger.find(["1"])
     assert (found.state, found.url) == (State.SUCCEEDED, OURS)
     assert await money(database) == {(0, PRICE)}
+
+
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.FAILED])
+async def test_what_ends_without_a_picture_has_none_though_one_was_copied(ledger: SqlLedger, state: State) -> None:
+    """Its owner died before it could write that it was drawn."""
+    row = await ledger.reserve(draft(), "k_1")
+    await ledger.keep(row, OURS)
+
+    await ledger.end(row, Ending(state, None, error=LOST))
+
+    [found] = await ledger.find(["1"])
+    assert (found.state, found.url) == (state, None)
 
 
 async def test_what_is_in_flight_is_joined(ledger: SqlLedger) -> None:

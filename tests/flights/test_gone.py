@@ -5,10 +5,14 @@ import asyncio
 import pytest
 
 from gateway.core.catalogue import Catalogue
+from gateway.core.errors import GatewayError, Kind
+from gateway.core.ledger import Ending, State
 from gateway.core.order import MEDIA, Answer
 from gateway.ports import MediaInfo, MediaUnavailableError
 from tests.fakes import MemoryMedia, until
 from tests.world import FIRST, SECOND, World
+
+LOST = GatewayError(Kind.UPSTREAM_UNKNOWN, "lost")
 
 
 class Shelf(MemoryMedia):
@@ -104,6 +108,25 @@ async def test_a_retry_whose_pictures_are_all_gone_pays_once(world: World, shelf
 
     assert (words(retried, again), len(world.upstream.bodies)) == (["bypass", "joined"], 4)
     assert (shelf.has(retried), shelf.has(again), shelf.asked) == (True, True, 2)
+
+
+async def test_what_is_in_flight_elsewhere_is_waited_for_though_a_copy_of_it_is_gone(
+    world: World, shelf: Shelf
+) -> None:
+    await world.ask()
+    [row] = world.ledger.rows
+    world.ledger._replace(row, state=State.SENT, finished=None)
+    shelf.lose()
+    world.work_elsewhere()
+
+    second = asyncio.get_running_loop().create_task(world.ask(SECOND))
+    await until(lambda: world.record.verbs.count("reserve") > 1)
+    await world.ledger.end(row, Ending(State.UNKNOWN, None, error=LOST))
+    world.settling.wakeups.tell(row.id)
+
+    with pytest.raises(GatewayError) as caught:
+        await second
+    assert (caught.value.kind, len(world.upstream.bodies)) == (Kind.UPSTREAM_UNKNOWN, 1)
 
 
 async def test_a_store_that_cannot_say_has_lost_nothing(world: World, shelf: Shelf) -> None:
