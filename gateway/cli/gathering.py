@@ -1,4 +1,4 @@
-"""A transport that writes what is written within one turn of the event loop in one piece."""
+"""A transport that writes what is written within one turn of the event loop in one piece, and knows of a hang-up."""
 
 import asyncio
 import select
@@ -6,12 +6,13 @@ from typing import Any, Final
 
 # More than this is not held back: a long body is written as it comes, and the transport's own flow control applies.
 _MOST_HELD: Final = 16 * 1024
-# Linux tells of a peer that will say no more, whatever of it was not read yet.
+# Linux tells of a peer that will say no more, whatever of it was not read yet; uvloop closes for that, too. Others tell
+# of one that is gone, or the event loop hears of it later.
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Gathering:
-    """A transport whose small writes are joined; everything else is the transport's own."""
+    """A transport whose small writes are joined, and whose kernel is asked; everything else is the transport's own."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport: Final = transport
@@ -45,6 +46,7 @@ class Gathering:
 
     def has_hung_up(self) -> bool:
         """Whether the client has, by now: the kernel knows, though the event loop may have stood still since."""
+        # In this order: the number of a closed socket is soon another's.
         return self._transport.is_closing() or bool(self._poll.poll(0))
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Those for whom a picture is drawn, and whether any of them is still there."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -11,6 +12,7 @@ MOST: Final = 1000
 _CROWDED: Final = "Too many requests wait for this very picture already; ask again in a moment."
 # In seconds.
 _COME_BACK: Final = 1.0
+_LOOK_EVERY: Final = 0.1
 _GONE: Final = "Whoever asked for this hung up before anything was sent; nothing was paid."
 
 
@@ -25,6 +27,7 @@ class Audience:
         self._gone: dict[object, Callable[[], bool]] = {}
         self._waiting: Final[dict[asyncio.Future[None], None]] = {}  # in the order in which they came
         self._has_landed = False
+        self._look_again = 0.0
 
     def add(self, gone: Callable[[], bool]) -> object:
         """One more waits, until it leaves by what this returns; `gone` tells whether it has hung up.
@@ -33,7 +36,7 @@ class Audience:
             GatewayError: `rate_limit_exceeded`, too many wait already.
         """
         if len(self._gone) >= self._most:
-            self._gone = {one: gone for one, gone in self._gone.items() if not gone()}
+            self._let_go()
             if len(self._gone) >= self._most:
                 raise GatewayError(Kind.RATE_LIMIT_EXCEEDED, _CROWDED, retry_after=_COME_BACK)
         one = object()
@@ -43,6 +46,13 @@ class Audience:
     def leave(self, one: object) -> None:
         """It waits no longer."""
         self._gone.pop(one, None)
+
+    def _let_go(self) -> None:
+        """Forget who has hung up; the kernel is asked about each of them, which a crowd's every newcomer may not do."""
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._look_again = now + _LOOK_EVERY
+            self._gone = {one: gone for one, gone in self._gone.items() if not gone()}
 
     async def wait(self, loop: asyncio.AbstractEventLoop, gone: Callable[[], bool], within: float) -> bool:
         """Wait with the others, at most `within` seconds; whether the flight has landed.

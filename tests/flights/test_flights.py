@@ -276,6 +276,22 @@ def test_who_hung_up_or_left_makes_room_in_an_audience() -> None:
         audience.add(lambda: False)
 
 
+def test_a_crowd_is_not_asked_by_each_newcomer_whether_it_is_still_there() -> None:
+    asked: list[bool] = []
+    audience = Audience(most=1)
+
+    def gone() -> bool:
+        asked.append(True)
+        return False
+
+    audience.add(gone)
+    for _ in range(2):
+        with pytest.raises(GatewayError):
+            audience.add(gone)
+
+    assert len(asked) == 1
+
+
 async def test_who_joins_a_flight_in_the_moment_it_is_let_go_begins_another(flights: Flights[str]) -> None:
     joining: list[asyncio.Task[Landed[str]]] = []
 
