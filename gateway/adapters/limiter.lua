@@ -7,8 +7,8 @@
 -- these are limited or not: by that it is known again, and they can be given back. One that wants none is not noted.
 -- Requests at once are leases: sorted sets of `id` by the time they end. Times are milliseconds of the server's own
 -- clock. Nothing that a script has written is undone when it fails, so everything is read first and written last.
--- Functions of a script are made anew by each call of it, which took a quarter of an admission and half of a release:
--- what is needed in one place stands there.
+-- A script's functions are made anew by each call of it, which costs about as much as what they do: only what stands in
+-- two places is one.
 
 local NEVER = math.huge
 local CROWDED = 1000 -- a place among requests at once: nobody knows when one is free
@@ -92,8 +92,12 @@ if what == 'give_back' then
   return
 end
 
--- `admit`, and `admit_kept`: where a picture is not there nothing is taken, and the answer is empty. Nothing is noted
--- of such a request, for it wants no image, so that its id says nothing.
+if what ~= 'admit' and what ~= 'admit_kept' then
+  return redis.error_reply('ERR nothing here is called ' .. tostring(what))
+end
+
+-- `admit` lets in whatever has room. `admit_kept` does so only where all pictures are there: else nothing is taken, and
+-- the answer is empty. Nothing is noted of such a request, for it wants no image, so that its id says nothing.
 -- ARGV: what is the same in all requests of a caller, an id, and images. The first is packed: window and lease, how
 -- many limits there are of requests, of images, and at once, then the most of each. KEYS: one of each limit in that
 -- order, one of the id, then the pictures to look up; where there are any, the images are those that are not there.
@@ -143,7 +147,8 @@ for index = 1, limits do
     wait = CROWDED
     if index <= windows then
       wait = window
-      for at = 1, #slots[index], SLOT_SIZE do -- until so much of it is free again
+      -- Until as much of it is free again as it is over.
+      for at = 1, #slots[index], SLOT_SIZE do
         local taken_at, freed = read(SLOT, slots[index], at)
         over = over - freed
         if over <= 0 then

@@ -7,7 +7,7 @@ frozen server holds a request for a minute, and a lost reply runs a command twic
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
@@ -34,20 +34,16 @@ Client = Redis | RedisCluster
 class Master(Redis):
     """The server that Sentinels name; they are asked whenever a connection is opened, one after the other."""
 
-    def _sentinels(self) -> Sentinel:
-        assert isinstance(self.connection_pool, SentinelConnectionPool)  # noqa: S101 - `_sentinel` made it
-        sentinels: Sentinel = self.connection_pool.sentinel_manager
-        return sentinels
-
     @property
-    def found_within(self) -> float:
-        """Seconds in which all of them have been asked, though they may be silent; who answered is asked first then."""
-        return 2 * _CONNECT_WITHIN * len(self._sentinels().sentinels)
+    def sentinels(self) -> Sentinel:
+        """Those who name it."""
+        found: Sentinel = cast("SentinelConnectionPool", self.connection_pool).sentinel_manager
+        return found
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 - theirs
         """Let go of all connections, those to Sentinels too."""
         await super().aclose(close_connection_pool)
-        await self._sentinels().aclose()
+        await self.sentinels.aclose()
 
 
 def connect(url: str) -> Client:
@@ -81,15 +77,21 @@ def _sentinel(url: str, options: dict[str, Any]) -> Master:
         message = "a Sentinel URL is redis+sentinel://host:port,host:port/service"
         raise ValueError(message)
     addresses = [(host, int(port)) for host, _, port in pairs]
-    given = {"username": parts.username, "password": parts.password}
-    credentials = {name: unquote(value) for name, value in given.items() if value}
-    asking = {**options, "socket_timeout": _CONNECT_WITHIN}
-    sentinels = Sentinel(addresses, sentinel_kwargs=asking | credentials, **options, **credentials)  # type: ignore[no-untyped-call]  # theirs
+    named = {"username": parts.username, "password": parts.password}
+    credentials = {name: unquote(value) for name, value in named.items() if value}
+    bounded = {**options, "socket_timeout": _CONNECT_WITHIN}
+    sentinels = Sentinel(addresses, sentinel_kwargs=bounded | credentials, **options, **credentials)  # type: ignore[no-untyped-call]  # theirs
     if credentials:
-        # They are the master's. A Sentinel may have them too, or refuse whoever comes with a password and needs none.
-        sentinels.sentinels += [Redis(host=host, port=port, **asking) for host, port in addresses]
+        # The credentials are the master's. A Sentinel that has none refuses whoever comes with some: each is asked
+        # again without.
+        sentinels.sentinels += [Redis(host=host, port=port, **bounded) for host, port in addresses]
     master: Master = sentinels.master_for(service, redis_class=Master)
     return master
+
+
+def _finding(client: Client) -> float:
+    """How many seconds longer it may take to find the server: each Sentinel may be slow to connect, then silent."""
+    return 2 * _CONNECT_WITHIN * len(client.sentinels.sentinels) if isinstance(client, Master) else 0.0
 
 
 class Pipelines:
@@ -129,7 +131,7 @@ class Pipelines:
     async def ping(self) -> None:
         """Ask whether it is there, or raise `StoreUnavailableError`."""
         try:
-            with Deadline(self._timeout + (self._client.found_within if isinstance(self._client, Master) else 0.0)):
+            with Deadline(self._timeout + _finding(self._client)):
                 await self._client.execute_command("PING")
         except Exception as error:
             raise StoreUnavailableError from error

