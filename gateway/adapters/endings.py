@@ -17,10 +17,14 @@ _OURS: Final = (_G.owner == bindparam("by")) & _G.finished.is_(None)
 # What 302 said is taken from anybody who brings it while nobody has, and when nobody hoped for it any more.
 _SAID: Final = bindparam("is_known", type_=Boolean) & (_G.finished.is_(None) | (_G.state == State.UNKNOWN.value))
 _REQUEST_ID: Final = func.coalesce(bindparam("request_id", type_=Text), _G.request_id)
-# A picture's ending that had to wait for the database may come after it was copied into our store: where it lies there
-# stays. What ended without a picture has no address.
+
+
+def _kept(drawn: Any) -> Any:  # noqa: ANN401 - an address, or a parameter for one
+    """Where a picture lies: its ending may have waited for the database until it was copied into our store."""
+    return func.coalesce(_G.url, drawn)
+
+
 _DRAWN: Final = bindparam("url", type_=Text)
-_URL: Final = case((_DRAWN.is_not(None), func.coalesce(_G.url, _DRAWN)))
 _END: Final = prepared(
     update(GENERATIONS)
     .where(_G.id == bindparam("row"), _OURS | _SAID)
@@ -29,7 +33,7 @@ _END: Final = prepared(
         version=_G.version + 1,
         finished=now(),
         actual=bindparam("actual"),
-        url=_URL,
+        url=case((_DRAWN.is_not(None), _kept(_DRAWN))),  # what ended without a picture has no address
         error_code=bindparam("error_code"),
         error_message=bindparam("error_message"),
         request_id=_REQUEST_ID,
@@ -75,12 +79,12 @@ def _came_late(transaction: Transaction, row: Generation, ending: Ending) -> boo
     What was billed stays; what was thought to cost nothing costs what is known now, until 302's bill says otherwise.
     """
     gone = (_G.id == row.id) & (_G.state == State.FAILED.value)
-    before = transaction.connection.execute(select(_G.actual, _G.billed, _G.url).where(gone)).first()
+    before = transaction.connection.execute(select(_G.actual, _G.billed).where(gone)).first()
     if before is None:
         return False
     actual, billed = (before.actual, before.billed) if before.actual else (ending.actual, False)
     values = {"state": State.SUCCEEDED.value, "version": _G.version + 1, "actual": actual, "billed": billed}
-    values |= {"url": before.url or ending.url, "error_code": None, "error_message": None}
+    values |= {"url": _kept(ending.url), "error_code": None, "error_message": None}
     if ending.request_id:
         values["request_id"] = ending.request_id
     transaction.connection.execute(update(GENERATIONS).where(gone).values(values))
