@@ -25,6 +25,8 @@ _STOP_WITHIN: Final = 10.0
 # A unix socket's path may have 107 characters on Linux, 103 on macOS.
 _LONGEST_SOCKET: Final = 100
 _PR_SET_PDEATHSIG: Final = 1
+# Found before a process forks: its child may not wait for a lock that a thread of ours held, as the loader's.
+_PRCTL: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _SOCKET: Final = "valkey.sock"
 
 
@@ -122,7 +124,7 @@ class EmbeddedValkey:
             pass_fds=(self._lock,),
             # Not of our group: Ctrl-C is for the gateway, which still needs it while it drains.
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - called before any thread of ours holds a lock
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - it makes one system call, and waits for no lock
         )
         deadline = time.monotonic() + _START_WITHIN
         while not self._answers():
@@ -164,5 +166,5 @@ def running_in(data_dir: Path) -> str:
 
 def die_with_parent() -> None:
     """Linux only: have the kernel ask this process to end when the one that started it is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
